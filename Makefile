@@ -1,0 +1,44 @@
+# Everything a contributor runs. `make setup` needs Python 3.11, make and gcc.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test check format bench chaos lock clean
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/mllm demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+chaos: setup
+	$(BIN)/python -m pytest -m chaos --timeout 3600
+
+# Needs uv; writes hashes and no index address, so any mirror serves.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --group dev -o requirements.lock
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,62 @@
+"""Decisions as three pure functions, and the one loop that carries them out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Generic, TypeVar
+
+from schemas.log import Ambiguous, AnyEvent, Commit, Conflict, EventLog, Outcome, Stream, head
+from schemas.message import Command, Context, Rejected
+
+S = TypeVar("S")
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=AnyEvent)
+
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class Decider(Generic[S, C, E]):
+    """One aggregate: what it starts as, what it allows, and what its events mean."""
+
+    aggregate: str
+    initial: S
+    decide: Callable[[S, C], Sequence[E]]
+    evolve: Callable[[S, E], S]
+    id: Callable[[C], str]
+
+    def fold(self, events: Iterable[E]) -> S:
+        return reduce(self.evolve, events, self.initial)
+
+    def state(self, history: Iterable[Commit]) -> S:
+        """What the aggregate has become through `history`."""
+        events = (event for commit in history for event in commit.events)
+        return self.fold(events)  # type: ignore[arg-type]  # a stream holds its own events only
+
+
+async def handle(log: EventLog, decider: Decider[S, C, E], command: C, context: Context) -> Outcome:
+    """Load, fold, decide, append; begin again if the stream moved or the answer was lost.
+
+    Raises `Rejected`, `Conflict` when the stream never stood still, `LogUnavailable`.
+    """
+    stream = Stream(context.namespace, decider.aggregate, decider.id(command))
+    doubt: Conflict | Ambiguous | None = None
+    for _ in range(ATTEMPTS):
+        history = tuple(await log.load(stream, fresh=doubt is not None))
+        if done := granted(history, context):
+            return Outcome(history, done)
+        events = decider.decide(decider.state(history), command)
+        if not events:
+            return Outcome(history, None)
+        try:
+            commit = await log.append(stream, head(history), events, context)
+        except (Conflict, Ambiguous) as error:
+            doubt = error
+        else:
+            return Outcome((*history, commit), commit)
+    raise Rejected("busy", f"{stream} kept moving through {ATTEMPTS} attempts") from doubt
+
+
+def granted(history: Sequence[Commit], context: Context) -> Commit | None:
+    """The commit that carried out this very command before, if it was asked twice."""
+    return next((commit for commit in history if commit.command == context.command), None)

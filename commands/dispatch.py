@@ -1,0 +1,32 @@
+"""The write side's front door: every command, whoever sends it, enters here."""
+
+from typing import Any, get_args
+
+from commands import job, token, weights
+from commands.decider import Decider, handle
+from schemas.job import JobCommand
+from schemas.log import EventLog, Outcome
+from schemas.message import Command, Context
+from schemas.token import TokenCommand
+from schemas.weights import WeightsCommand
+
+DECIDERS: dict[type[Command], Decider[Any, Any, Any]] = {
+    kind: decider
+    for kinds, decider in (
+        (JobCommand, job.decider),
+        (WeightsCommand, weights.decider),
+        (TokenCommand, token.decider),
+    )
+    for kind in get_args(kinds)
+}
+
+
+class Dispatcher:
+    """Carries out commands on a log."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def __call__(self, command: Command, context: Context) -> Outcome:
+        """Raises `Rejected` when the state does not allow it, `LogUnavailable`."""
+        return await handle(self._log, DECIDERS[type(command)], command, context)

@@ -1,0 +1,176 @@
+"""Following a stream from a position, for ever, through anything that can be survived.
+
+An ephemeral, unfiltered consumer that acknowledges nothing: the position is the reader's own
+business. Messages are pulled with credit, so a slow reader holds back the server and not memory;
+a consumer that is lost (a restart, a new leader, a gap in what it sends) is made again behind the
+last message that was handed on.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import APIError
+
+from commands.direct import Stored
+
+CREDIT = 1000
+CREDIT_BYTES = 8 * 1024 * 1024
+HEARTBEAT = 2.0
+SILENCE = 3 * HEARTBEAT
+"""Seconds without a message or a heartbeat after which the consumer counts as lost."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Pull(msgspec.Struct):
+    batch: int
+    max_bytes: int
+    expires: int  # nanoseconds
+    idle_heartbeat: int  # nanoseconds
+
+
+PULL = msgspec.json.encode(
+    _Pull(CREDIT, CREDIT_BYTES, int(30e9), int(HEARTBEAT * 1e9)),
+)
+
+
+class _Lost(Exception):
+    """The consumer is gone, or skipped something."""
+
+
+class Follower:
+    """Everything in `stream` past `after`, as an async iterator of non-empty batches."""
+
+    def __init__(self, nats: Client, stream: str, after: int) -> None:
+        self._nats = nats
+        self._js = nats.jetstream()
+        self._stream = stream
+        self._after = after
+        self._inbox = nats.new_inbox()
+        self._subscription: Subscription | None = None
+        self._arrived: deque[Msg] = deque()
+        self._bell = asyncio.Event()
+        self._consumer = ""
+        self._generation = 0  # of consumers: what a former one still sends is not for us
+        self._delivered = 0
+        self._credit = 0
+
+    async def __aenter__(self) -> "Follower":
+        self._subscription = await self._nats.subscribe(
+            f"{self._inbox}.*", cb=self._hear, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._subscription is not None and not self._nats.is_closed:
+            await self._subscription.unsubscribe()
+            await self._forget_consumer()
+
+    async def __aiter__(self) -> AsyncIterator[list[Stored]]:
+        while True:
+            try:
+                if not self._consumer:
+                    await self._make_consumer()
+                if batch := await self._batch():
+                    yield batch
+            except (_Lost, TimeoutError, NatsError, APIError) as error:
+                logger.debug("following %s begins again: %s", self._stream, error)
+                await self._forget_consumer()
+                await asyncio.sleep(0.1)
+
+    async def _hear(self, message: Msg) -> None:
+        self._arrived.append(message)
+        self._bell.set()
+
+    async def _make_consumer(self) -> None:
+        self._arrived.clear()
+        info = await self._js.add_consumer(
+            self._stream,
+            ConsumerConfig(
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=self._after + 1,
+                ack_policy=AckPolicy.NONE,
+                inactive_threshold=60.0,
+                mem_storage=True,
+                num_replicas=1,
+            ),
+        )
+        self._consumer = info.name or ""
+        self._generation += 1
+        self._delivered = self._credit = 0
+        await self._pull()
+
+    async def _forget_consumer(self) -> None:
+        consumer, self._consumer = self._consumer, ""
+        if consumer and self._nats.is_connected:
+            try:
+                await self._js.delete_consumer(self._stream, consumer)
+            except (TimeoutError, NatsError, APIError) as error:
+                logger.debug("consumer %s is left to expire: %s", consumer, error)
+
+    async def _pull(self) -> None:
+        self._credit = CREDIT
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
+        await self._nats.publish(subject, PULL, reply=f"{self._inbox}.{self._generation}")
+
+    async def _batch(self) -> list[Stored]:
+        """Wait for something to arrive, then take all that has."""
+        if not self._arrived:
+            self._bell.clear()
+            async with asyncio.timeout(SILENCE):
+                await self._bell.wait()
+        batch: list[Stored] = []
+        while self._arrived and len(batch) < CREDIT:
+            message = self._arrived.popleft()
+            if not message.reply:
+                self._status(message)
+            elif stored := self._take(message):
+                batch.append(stored)
+        if batch:
+            self._after = batch[-1].position
+        if self._credit <= 0:
+            await self._pull()
+        return batch
+
+    def _take(self, message: Msg) -> Stored | None:
+        consumer, position, delivered = sequences(message.reply)
+        if consumer != self._consumer:
+            return None
+        if delivered != self._delivered + 1:
+            raise _Lost(f"message {delivered} followed {self._delivered}")
+        self._delivered = delivered
+        self._credit -= 1
+        return Stored(position, message.headers or {}, message.data)
+
+    def _status(self, message: Msg) -> None:
+        if message.subject != f"{self._inbox}.{self._generation}":
+            return
+        status = (message.headers or {}).get("Status", "")
+        description = (message.headers or {}).get("Description", "")
+        if status == "100":
+            return
+        if status in ("404", "408") or "MaxBytes" in description or "Batch" in description:
+            self._credit = 0
+            return
+        raise _Lost(f"{status} {description}")
+
+
+def sequences(reply: str) -> tuple[str, int, int]:
+    """The consumer, the stream's sequence and the consumer's, out of an acknowledgement subject."""
+    tokens = reply.split(".")
+    first = 3 if len(tokens) == 9 else 5
+    return tokens[first], int(tokens[first + 2]), int(tokens[first + 3])

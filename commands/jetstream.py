@@ -1,0 +1,201 @@
+"""The event log on NATS JetStream: the only module that knows its subjects, headers and sequences.
+
+One message is one commit, so a decision is recorded whole or not at all. One literal subject is
+one aggregate, so the last sequence on that subject is its optimistic lock.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+import msgspec
+from nats.aio.client import Client
+from nats.errors import ConnectionClosedError, NoRespondersError
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError
+
+from commands.direct import DirectReader, Stored
+from commands.following import Follower
+from commands.memory import new_commit
+from schemas.log import Ambiguous, AnyEvent, Commit, Conflict, Head, LogUnavailable, Stream
+from schemas.message import Context
+
+WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+NO_SPACE = frozenset({10047, 10077, 10122, 10023})
+STORE_FAILED = 10077
+
+TYPES = "Mllm-Types"
+ACTOR = "Mllm-Actor"
+CORRELATION = "Mllm-Correlation"
+CAUSATION = "Mllm-Causation"
+WRITTEN = "Mllm-At"
+PREVIOUS = "Mllm-Previous"
+TRACEPARENT = "traceparent"
+
+MAX_COMMIT_BYTES = 256 * 1024
+PATIENCE = 5.0
+"""Seconds an answer is waited for before the outcome counts as unknown."""
+
+
+class LogNames(msgspec.Struct, frozen=True):
+    """What the log is called on the server; `prefix` lets several installations share one."""
+
+    prefix: str = ""
+
+    @property
+    def stream(self) -> str:
+        return f"{self.prefix}EVT"
+
+    @property
+    def root(self) -> str:
+        return f"{self.prefix}evt"
+
+    def subject(self, stream: Stream) -> str:
+        return f"{self.root}.{stream.namespace}.{stream.aggregate}.{stream.id}"
+
+
+def stream_config(names: LogNames, *, replicas: int, epoch: str, max_bytes: int) -> StreamConfig:
+    """How the truth is kept: for ever, never deleted from, full rather than forgetful."""
+    return StreamConfig(
+        name=names.stream,
+        subjects=[f"{names.root}.*.*.*"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=max_bytes,
+        max_msg_size=MAX_COMMIT_BYTES,
+        num_replicas=replicas,
+        duplicate_window=120,
+        allow_direct=True,
+        deny_delete=True,
+        deny_purge=True,
+        metadata={"mllm.epoch": epoch},
+    )
+
+
+class JetStreamLog:
+    """An `EventLog`. Call `start` once before anything else and `stop` at the end."""
+
+    def __init__(self, nats: Client, names: LogNames) -> None:
+        self._nats = nats
+        self._js = nats.jetstream(timeout=PATIENCE)
+        self._names = names
+        self._reader = DirectReader(nats, names.stream)
+
+    async def start(self) -> None:
+        await self._reader.start()
+
+    async def stop(self) -> None:
+        await self._reader.stop()
+
+    async def load(self, stream: Stream, *, fresh: bool = False) -> Sequence[Commit]:
+        subject = self._names.subject(stream)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                newest = await self._reader.newest(subject) if fresh else 0
+                while True:
+                    stored = await self._reader.subject(subject)
+                    if (stored[-1].position if stored else 0) >= newest:
+                        return [_commit(message) for message in stored]
+                    await asyncio.sleep(0.02)  # a replica has yet to hear what the leader knows
+        except (TimeoutError, NatsError, APIError) as error:
+            raise LogUnavailable(f"{stream} can not be read: {_why(error)}") from error
+
+    async def append(
+        self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
+    ) -> Commit:
+        commit = new_commit(0, stream, at, events, context)
+        if len(commit.data) > MAX_COMMIT_BYTES - 4096:
+            raise ValueError(f"a commit of {len(commit.data)} bytes is too large for the log")
+        subject = self._names.subject(stream)
+        try:
+            ack = await self._js.publish(
+                subject, commit.data, headers=_headers(subject, at, commit), stream=None
+            )
+        except APIError as error:
+            raise _refusal(stream, error) from error
+        except (ConnectionClosedError, NatsTimeout, NoRespondersError, NatsError) as error:
+            raise Ambiguous(f"append to {stream}: {_why(error)}") from error
+        if ack.duplicate:
+            raise Ambiguous(f"append to {stream}: seen before")
+        return msgspec.structs.replace(commit, position=ack.seq)
+
+    async def follow(self, after: int) -> AsyncIterator[Sequence[Commit]]:
+        follower = Follower(self._nats, self._names.stream, after)
+        async with follower:
+            async for messages in follower:
+                yield [_commit(message) for message in messages]
+
+    async def fetch(self, positions: Sequence[int]) -> Sequence[Commit]:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                found = await asyncio.gather(*map(self._reader.position, positions))
+        except (TimeoutError, NatsError) as error:
+            raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
+        return [_commit(message) for message in found if message is not None]
+
+    async def end(self) -> int:
+        try:
+            info = await self._js.stream_info(self._names.stream)
+        except (TimeoutError, NatsError, APIError) as error:
+            raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
+        return info.state.last_seq
+
+    async def epoch(self) -> str:
+        """Which log this is: a reader's position means nothing in another."""
+        try:
+            info = await self._js.stream_info(self._names.stream)
+        except (TimeoutError, NatsError, APIError) as error:
+            raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
+        return (info.config.metadata or {}).get("mllm.epoch", "")
+
+
+def _headers(subject: str, at: Head, commit: Commit) -> dict[str, str]:
+    headers: dict[str, str] = {
+        Header.MSG_ID: f"{commit.command}@{subject}",
+        Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(at.position),
+        TYPES: ",".join(commit.types),
+        ACTOR: commit.actor,
+        CORRELATION: commit.correlation,
+        WRITTEN: commit.at.isoformat(),
+    }
+    if at.hash:
+        headers[PREVIOUS] = at.hash
+    if commit.causation:
+        headers[CAUSATION] = commit.causation
+    if commit.traceparent:
+        headers[TRACEPARENT] = commit.traceparent
+    return headers
+
+
+def _commit(message: Stored) -> Commit:
+    headers = message.headers
+    command, _, subject = headers[Header.MSG_ID].rpartition("@")
+    return Commit(
+        position=message.position,
+        stream=Stream(*subject.split(".")[-3:]),
+        at=datetime.fromisoformat(headers[WRITTEN]),
+        command=command,
+        actor=headers[ACTOR],
+        correlation=headers[CORRELATION],
+        causation=headers.get(CAUSATION, ""),
+        traceparent=headers.get(TRACEPARENT, ""),
+        previous=headers.get(PREVIOUS, ""),
+        types=tuple(headers[TYPES].split(",")),
+        data=message.data,
+    )
+
+
+def _refusal(stream: Stream, error: APIError) -> Exception:
+    """What the server's refusal means. Anything not plainly understood counts as unknown."""
+    if error.err_code in WRONG_LAST_SEQUENCE:
+        return Conflict(str(stream))
+    if error.err_code in NO_SPACE:
+        return LogUnavailable(f"the log takes no more: {error.description}")
+    return Ambiguous(f"append to {stream}: {error.description}")
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,292 @@
+"""Deciding about one job. Pure: no clock, no network, no logging."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, assert_never
+
+from commands.decider import Decider
+from schemas.job import (
+    AGGREGATE,
+    BeginCommit,
+    CancelJob,
+    ChangePriority,
+    CompleteJob,
+    ConfirmStop,
+    FailAttempt,
+    JobAttemptFailed,
+    JobCancelled,
+    JobCancelRequested,
+    JobCommand,
+    JobCommitStarted,
+    JobCompleted,
+    JobEvent,
+    JobFailed,
+    JobPaused,
+    JobPauseRequested,
+    JobPriorityChanged,
+    JobProgress,
+    JobRequested,
+    JobResumed,
+    JobSpec,
+    JobStarted,
+    PauseJob,
+    Priority,
+    ReportProgress,
+    RequestJob,
+    ResumeJob,
+    RetryJob,
+    StartAttempt,
+    VerifySpec,
+)
+from schemas.message import Rejected
+
+Status = Literal[
+    "absent", "pending", "running", "paused", "retrying", "completed", "failed", "cancelled"
+]
+
+LOST_ATTEMPTS_ALLOWED = 20
+"""Attempts in a row that began and were never heard of again: then the job itself is the cause."""
+
+NO_SPEC = VerifySpec()
+
+
+@dataclass(frozen=True)
+class Job:
+    """`attempt` is the fencing token; `clean_after` the last attempt whose bytes do not count."""
+
+    status: Status = "absent"
+    id: str = ""
+    target: str = ""
+    store: str = ""
+    priority: Priority = 1
+    spec: JobSpec = NO_SPEC
+    attempt: int = 0
+    worker: str = ""
+    failures: int = 0
+    lost: int = 0
+    stopping: Literal["", "pause", "cancel"] = ""
+    keep_partial: bool = False
+    clean_after: int = 0
+    committing: bool = False
+    manifest: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("completed", "failed", "cancelled")
+
+
+def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
+    if isinstance(command, RequestJob):
+        return _request(job, command)
+    if job.status == "absent":
+        raise Rejected("not_found", f"no job {command.job}")
+    match command:
+        case StartAttempt():
+            return _start(job, command)
+        case PauseJob():
+            return _pause(job)
+        case ResumeJob():
+            return _resume(job)
+        case RetryJob():
+            return _retry(job, command)
+        case ChangePriority():
+            return _prioritise(job, command)
+        case CancelJob():
+            return _cancel(job, command)
+        case ReportProgress():
+            _own(job, command.attempt)
+            return [_progress(command)]
+        case ConfirmStop():
+            _own(job, command.attempt)
+            return _stopped(job)
+        case FailAttempt():
+            _own(job, command.attempt)
+            return _fail(job, command)
+        case BeginCommit():
+            _own(job, command.attempt)
+            return _commit(job, command)
+        case CompleteJob():
+            _own(job, command.attempt)
+            return [JobCompleted(job.id, command.attempt, command.bytes, command.files)]
+        case _:
+            assert_never(command)
+
+
+def _request(job: Job, command: RequestJob) -> Sequence[JobEvent]:
+    if job.status != "absent":
+        return []
+    return [
+        JobRequested(command.job, command.target, command.store, command.priority, command.spec)
+    ]
+
+
+def _start(job: Job, command: StartAttempt) -> Sequence[JobEvent]:
+    if job.ended or job.status == "paused":
+        raise Rejected("conflict", f"job {job.id} is {job.status}")
+    lost = job.lost + (job.status == "running")
+    if lost > LOST_ATTEMPTS_ALLOWED and not job.committing:
+        reason = f"{lost} attempts in a row were lost without a word"
+        return [JobFailed(job.id, "worker_lost", reason, "look at the worker's own log")]
+    return [JobStarted(job.id, job.attempt + 1, command.worker)]
+
+
+def _own(job: Job, attempt: int) -> None:
+    """Only the newest attempt of a running job may speak for it."""
+    if job.status != "running" or attempt != job.attempt:
+        raise Rejected("fenced", f"attempt {attempt} of job {job.id} is over")
+
+
+def _progress(command: ReportProgress) -> JobEvent:
+    return JobProgress(
+        command.job,
+        command.attempt,
+        command.phase,
+        command.bytes_done,
+        command.bytes_total,
+        command.files_done,
+        command.files_total,
+        command.finished,
+    )
+
+
+def _pause(job: Job) -> Sequence[JobEvent]:
+    _refuse_ended(job, "pause")
+    if job.status == "paused" or job.stopping == "pause":
+        return []
+    if job.stopping == "cancel":
+        raise Rejected("conflict", f"job {job.id} is being cancelled")
+    if job.status == "running":
+        return [JobPauseRequested(job.id)]
+    return [JobPauseRequested(job.id), JobPaused(job.id)]
+
+
+def _resume(job: Job) -> Sequence[JobEvent]:
+    _refuse_ended(job, "resume")
+    if job.status == "paused" or job.stopping == "pause":
+        return [JobResumed(job.id)]
+    if job.stopping == "cancel":
+        raise Rejected("conflict", f"job {job.id} is being cancelled")
+    return []
+
+
+def _retry(job: Job, command: RetryJob) -> Sequence[JobEvent]:
+    if job.status in ("failed", "cancelled", "retrying"):
+        return [JobResumed(job.id, retry=True, clean=command.clean)]
+    if job.status == "completed":
+        raise Rejected("conflict", f"job {job.id} is completed; there is nothing to retry")
+    if job.status == "paused":
+        raise Rejected("conflict", f"job {job.id} is paused; resume it")
+    return []
+
+
+def _prioritise(job: Job, command: ChangePriority) -> Sequence[JobEvent]:
+    _refuse_ended(job, "reorder")
+    if job.priority == command.priority:
+        return []
+    return [JobPriorityChanged(job.id, command.priority)]
+
+
+def _cancel(job: Job, command: CancelJob) -> Sequence[JobEvent]:
+    if job.status == "cancelled" or job.stopping == "cancel":
+        return []
+    _refuse_ended(job, "cancel")
+    asked = JobCancelRequested(job.id, command.keep_partial)
+    if job.status == "running":
+        return [asked]
+    return [asked, JobCancelled(job.id, command.keep_partial)]
+
+
+def _refuse_ended(job: Job, verb: str) -> None:
+    if job.ended:
+        raise Rejected("conflict", f"job {job.id} is {job.status}; it is too late to {verb} it")
+    if job.committing:
+        raise Rejected(
+            "conflict", f"job {job.id} is putting its files in place; it is too late to {verb} it"
+        )
+
+
+def _stopped(job: Job) -> Sequence[JobEvent]:
+    match job.stopping:
+        case "pause":
+            return [JobPaused(job.id)]
+        case "cancel":
+            return [JobCancelled(job.id, job.keep_partial)]
+        case "":
+            raise Rejected("conflict", f"nobody asked job {job.id} to stop")
+
+
+def _fail(job: Job, command: FailAttempt) -> Sequence[JobEvent]:
+    again = command.retryable and job.failures + 1 < command.attempts_allowed
+    failed = JobAttemptFailed(
+        job.id,
+        command.attempt,
+        command.code,
+        command.reason,
+        command.retryable,
+        command.next_attempt_at if again and not job.stopping else None,
+    )
+    if job.stopping:
+        return [failed, *_stopped(job)]
+    if again:
+        return [failed]
+    return [failed, JobFailed(job.id, command.code, command.reason, command.remedy)]
+
+
+def _commit(job: Job, command: BeginCommit) -> Sequence[JobEvent]:
+    if job.stopping:
+        raise Rejected("stopping", f"job {job.id} was asked to {job.stopping}")
+    if job.committing and job.manifest == command.manifest:
+        return []
+    return [JobCommitStarted(job.id, command.attempt, command.manifest)]
+
+
+def evolve(job: Job, event: JobEvent) -> Job:
+    match event:
+        case JobRequested(job=id, target=target, store=store, priority=priority, spec=spec):
+            return Job("pending", id, target, store, priority, spec)
+        case JobStarted(attempt=attempt, worker=worker):
+            lost = job.lost + (job.status == "running")
+            return replace(job, status="running", attempt=attempt, worker=worker, lost=lost)
+        case JobProgress():
+            return replace(job, lost=0)
+        case JobPauseRequested():
+            return replace(job, stopping="pause")
+        case JobPaused():
+            return replace(job, status="paused", stopping="", lost=0)
+        case JobResumed():
+            return _resumed(job, event)
+        case JobPriorityChanged(priority=priority):
+            return replace(job, priority=priority)
+        case JobCancelRequested(keep_partial=keep):
+            return replace(job, stopping="cancel", keep_partial=keep)
+        case JobCancelled(keep_partial=keep):
+            clean_after = job.clean_after if keep else job.attempt
+            return replace(job, status="cancelled", stopping="", clean_after=clean_after)
+        case JobAttemptFailed():
+            return replace(job, status="retrying", failures=job.failures + 1, lost=0)
+        case JobCommitStarted(manifest=manifest):
+            return replace(job, committing=True, manifest=manifest)
+        case JobCompleted():
+            return replace(job, status="completed", committing=False)
+        case JobFailed():
+            return replace(job, status="failed", committing=False)
+        case _:
+            assert_never(event)
+
+
+def _resumed(job: Job, event: JobResumed) -> Job:
+    if job.status == "running":  # the pause had not been carried out yet
+        return replace(job, stopping="")
+    failures = 0 if event.retry else job.failures
+    clean_after = job.attempt if event.clean else job.clean_after
+    return replace(
+        job,
+        status="pending",
+        stopping="",
+        keep_partial=False,
+        failures=failures,
+        clean_after=clean_after,
+    )
+
+
+decider = Decider(AGGREGATE, Job(), decide, evolve, lambda command: command.job)

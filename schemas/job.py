@@ -1,0 +1,262 @@
+"""What may be asked of a job, and what may become true of it.
+
+Types and field names below are the stored format: add, never rename or repurpose.
+"""
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from schemas.message import Command, Event, Value
+from schemas.names import Glob, JobId, Label, Repo, Revision, SecretName, Store, Target
+
+Phase: TypeAlias = Literal["resolve", "plan", "fetch", "verify", "commit", "remove"]
+Priority: TypeAlias = Literal[0, 1, 2]  # 0 goes first
+
+AGGREGATE = "job"
+
+
+class InstallSpec(Value, tag="install", tag_field="kind"):
+    """Weights to bring from the Hub: everything needed to list the same files again.
+
+    `files` and `bytes` are the totals of the plan; `key` is the sha256 of what will be there.
+    """
+
+    repo: Repo
+    revision: Revision
+    commit: str
+    key: str
+    files: int
+    bytes: int
+    include: tuple[Glob, ...] = ()
+    exclude: tuple[Glob, ...] = ()
+    overwrite: bool = False
+    token_secret: SecretName | Literal[""] = ""
+    license: str = ""
+
+
+class VerifySpec(Value, tag="verify", tag_field="kind"):
+    """Hash every file of installed weights again and compare with their manifest."""
+
+
+class DeleteSpec(Value, tag="delete", tag_field="kind"):
+    """Take installed weights off the disk."""
+
+
+JobSpec: TypeAlias = InstallSpec | VerifySpec | DeleteSpec
+
+
+class FinishedFile(Value):
+    """A file whose bytes are all there and match `algorithm`:`digest`."""
+
+    path: str
+    size: int
+    algorithm: str
+    digest: str
+
+
+class RequestJob(Command):
+    job: JobId
+    target: Target
+    store: Store
+    priority: Priority
+    spec: JobSpec
+
+
+class StartAttempt(Command):
+    """Asks for the fencing token: granting it retires every earlier attempt."""
+
+    job: JobId
+    worker: Label
+
+
+class ReportProgress(Command):
+    job: JobId
+    attempt: int
+    phase: Phase
+    bytes_done: int = 0
+    bytes_total: int = 0
+    files_done: int = 0
+    files_total: int = 0
+    finished: tuple[FinishedFile, ...] = ()
+
+
+class PauseJob(Command):
+    job: JobId
+
+
+class ResumeJob(Command):
+    job: JobId
+
+
+class RetryJob(Command):
+    """`clean`: begin with nothing on the disk rather than go on from what earlier attempts left."""
+
+    job: JobId
+    clean: bool = False
+
+
+class ChangePriority(Command):
+    job: JobId
+    priority: Priority
+
+
+class CancelJob(Command):
+    job: JobId
+    keep_partial: bool = False
+
+
+class ConfirmStop(Command):
+    """The attempt's bytes have stopped, as a pause or a cancel asked."""
+
+    job: JobId
+    attempt: int
+
+
+class FailAttempt(Command):
+    """`next_attempt_at` is when to try again, should the job have attempts left."""
+
+    job: JobId
+    attempt: int
+    code: str
+    reason: str
+    retryable: bool
+    next_attempt_at: datetime
+    attempts_allowed: int
+    remedy: str = ""
+
+
+class BeginCommit(Command):
+    """Asks to pass the point of no return: from here the job is finished, never cancelled."""
+
+    job: JobId
+    attempt: int
+    manifest: str
+
+
+class CompleteJob(Command):
+    job: JobId
+    attempt: int
+    bytes: int
+    files: int
+
+
+JobCommand: TypeAlias = (
+    RequestJob
+    | StartAttempt
+    | ReportProgress
+    | PauseJob
+    | ResumeJob
+    | RetryJob
+    | ChangePriority
+    | CancelJob
+    | ConfirmStop
+    | FailAttempt
+    | BeginCommit
+    | CompleteJob
+)
+
+
+class JobRequested(Event, tag="job.requested"):
+    job: str
+    target: str
+    store: str
+    priority: Priority
+    spec: JobSpec
+
+
+class JobStarted(Event, tag="job.started"):
+    job: str
+    attempt: int
+    worker: str
+
+
+class JobProgress(Event, tag="job.progress"):
+    job: str
+    attempt: int
+    phase: Phase
+    bytes_done: int = 0
+    bytes_total: int = 0
+    files_done: int = 0
+    files_total: int = 0
+    finished: tuple[FinishedFile, ...] = ()
+
+
+class JobPauseRequested(Event, tag="job.pause.requested"):
+    job: str
+
+
+class JobPaused(Event, tag="job.paused"):
+    job: str
+
+
+class JobResumed(Event, tag="job.resumed"):
+    """Goes on: after a pause, or (`retry`) after an end; `clean` forgets what is on the disk."""
+
+    job: str
+    retry: bool = False
+    clean: bool = False
+
+
+class JobPriorityChanged(Event, tag="job.priority.changed"):
+    job: str
+    priority: Priority
+
+
+class JobCancelRequested(Event, tag="job.cancel.requested"):
+    job: str
+    keep_partial: bool = False
+
+
+class JobCancelled(Event, tag="job.cancelled"):
+    job: str
+    keep_partial: bool = False
+
+
+class JobAttemptFailed(Event, tag="job.attempt.failed"):
+    """`next_attempt_at` is None when there will be no other."""
+
+    job: str
+    attempt: int
+    code: str
+    reason: str
+    retryable: bool
+    next_attempt_at: datetime | None = None
+
+
+class JobCommitStarted(Event, tag="job.commit.started"):
+    """The point of no return. `manifest` is the sha256 of what the target is about to hold."""
+
+    job: str
+    attempt: int
+    manifest: str
+
+
+class JobCompleted(Event, tag="job.completed"):
+    job: str
+    attempt: int
+    bytes: int
+    files: int
+
+
+class JobFailed(Event, tag="job.failed"):
+    job: str
+    code: str
+    reason: str
+    remedy: str = ""
+
+
+JobEvent: TypeAlias = (
+    JobRequested
+    | JobStarted
+    | JobProgress
+    | JobPauseRequested
+    | JobPaused
+    | JobResumed
+    | JobPriorityChanged
+    | JobCancelRequested
+    | JobCancelled
+    | JobAttemptFailed
+    | JobCommitStarted
+    | JobCompleted
+    | JobFailed
+)

@@ -1,0 +1,181 @@
+"""What may be asked of the weights in one target, and what may become true of them.
+
+The weights aggregate owns its target: who may install there, delete it, or rely on it is decided
+here. Types and field names below are the stored format: add, never rename or repurpose.
+"""
+
+from typing import TypeAlias
+
+from schemas.job import FinishedFile, JobSpec, Priority
+from schemas.message import Command, Event
+from schemas.names import JobId, Label, Store, Target
+
+AGGREGATE = "weights"
+
+
+class ReserveWeights(Command):
+    """Claim the target for a job. `key` names the content: the same key, the same job."""
+
+    target: Target
+    job: JobId
+    key: str
+    store: Store
+    priority: Priority
+    spec: JobSpec
+
+
+class ReleaseWeights(Command):
+    """End the job's claim, however the job ended."""
+
+    target: Target
+    job: JobId
+
+
+class RecordFiles(Command):
+    """One part of a list of files too long for one commit."""
+
+    target: Target
+    job: JobId
+    part: int
+    of: int
+    files: tuple[FinishedFile, ...]
+
+
+class RecordInstalled(Command):
+    """The target now holds what its manifest says. `files` is the last part of the list."""
+
+    target: Target
+    job: JobId
+    manifest: str
+    bytes: int
+    part: int
+    of: int
+    files: tuple[FinishedFile, ...]
+    left_out: tuple[str, ...] = ()
+
+
+class RecordVerified(Command):
+    target: Target
+    job: JobId
+    files: int
+    bytes: int
+
+
+class RecordCorrupted(Command):
+    target: Target
+    job: JobId
+    paths: tuple[str, ...]
+
+
+class RecordDeleted(Command):
+    target: Target
+    job: JobId
+
+
+class ReferenceWeights(Command):
+    """`by` relies on the weights: they are neither deleted nor replaced until it lets go."""
+
+    target: Target
+    by: Label
+
+
+class UnreferenceWeights(Command):
+    target: Target
+    by: Label
+
+
+WeightsCommand: TypeAlias = (
+    ReserveWeights
+    | ReleaseWeights
+    | RecordFiles
+    | RecordInstalled
+    | RecordVerified
+    | RecordCorrupted
+    | RecordDeleted
+    | ReferenceWeights
+    | UnreferenceWeights
+)
+
+
+class WeightsReserved(Event, tag="weights.reserved"):
+    """Holds all of the job's request, so that whoever finds the claim without its job makes it."""
+
+    target: str
+    job: str
+    key: str
+    store: str
+    priority: Priority
+    spec: JobSpec
+
+
+class WeightsReleased(Event, tag="weights.released"):
+    target: str
+    job: str
+
+
+class WeightsFiles(Event, tag="weights.files"):
+    """Part `part` of `of` (from 1) of the files that `weights.installed` then seals."""
+
+    target: str
+    job: str
+    part: int
+    of: int
+    files: tuple[FinishedFile, ...]
+
+
+class WeightsInstalled(Event, tag="weights.installed"):
+    """`manifest` is the sha256 of the manifest beside the files; `left_out` says what was not."""
+
+    target: str
+    job: str
+    manifest: str
+    key: str
+    store: str
+    repo: str
+    revision: str
+    commit: str
+    files: int
+    bytes: int
+    license: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+class WeightsVerified(Event, tag="weights.verified"):
+    target: str
+    job: str
+    files: int
+    bytes: int
+
+
+class WeightsCorrupted(Event, tag="weights.corrupted"):
+    target: str
+    job: str
+    paths: tuple[str, ...]
+
+
+class WeightsReferenced(Event, tag="weights.referenced"):
+    target: str
+    by: str
+
+
+class WeightsUnreferenced(Event, tag="weights.unreferenced"):
+    target: str
+    by: str
+
+
+class WeightsDeleted(Event, tag="weights.deleted"):
+    target: str
+    job: str
+
+
+WeightsEvent: TypeAlias = (
+    WeightsReserved
+    | WeightsReleased
+    | WeightsFiles
+    | WeightsInstalled
+    | WeightsVerified
+    | WeightsCorrupted
+    | WeightsReferenced
+    | WeightsUnreferenced
+    | WeightsDeleted
+)

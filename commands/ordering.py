@@ -14,8 +14,7 @@ from schemas.job import (
     CancelJob,
     DeleteSpec,
     InstallSpec,
-    JobSpec,
-    Priority,
+    Order,
     RequestJob,
     RetryJob,
     VerifySpec,
@@ -26,16 +25,6 @@ from schemas.names import weights_id
 from schemas.weights import ReleaseWeights, ReserveWeights, WeightsReserved
 
 DELETE_KEY = "delete"
-
-
-class Order(msgspec.Struct, frozen=True):
-    """A job to be made, if the target's owner allows it. `id` is the new job's, a ULID."""
-
-    id: str
-    target: str
-    store: str
-    priority: Priority
-    spec: JobSpec
 
 
 class Orders:
@@ -69,7 +58,7 @@ class Orders:
 
     async def retry(self, job: str, clean: bool, context: Context) -> Outcome:
         """Claim the target again, then let the job go on."""
-        history = await self._log.load(Stream(context.namespace, jobs.AGGREGATE, job))
+        history = await self._log.load(Stream(context.namespace, jobs.decider.aggregate, job))
         state = jobs.decider.state(history)
         if state.status in ("failed", "cancelled") and not isinstance(state.spec, VerifySpec):
             key = state.spec.key if isinstance(state.spec, InstallSpec) else DELETE_KEY
@@ -123,7 +112,7 @@ class Orders:
         return isinstance(holder, str) and await self._over(holder, context)
 
     async def _over(self, holder: str, context: Context) -> bool:
-        history = await self._log.load(Stream(context.namespace, jobs.AGGREGATE, holder))
+        history = await self._log.load(Stream(context.namespace, jobs.decider.aggregate, holder))
         state = jobs.decider.state(history)
         if state.status not in ("failed", "cancelled"):
             return False
@@ -135,7 +124,7 @@ class Orders:
         return await self._dispatch(command, _step(context, f"request-{order.id}"))
 
     async def _owner(self, target: str, namespace: str) -> weights.Weights:
-        stream = Stream(namespace, weights.AGGREGATE, weights_id(target))
+        stream = Stream(namespace, weights.decider.aggregate, weights_id(target))
         return weights.decider.state(await self._log.load(stream))
 
 

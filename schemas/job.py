@@ -54,6 +54,16 @@ class FinishedFile(Value):
     digest: str
 
 
+class Order(Value):
+    """A job to be made, if the target's owner allows it. `id` is the new job's, a ULID."""
+
+    id: JobId
+    target: Target
+    store: Store
+    priority: Priority
+    spec: JobSpec
+
+
 class RequestJob(Command):
     job: JobId
     target: Target

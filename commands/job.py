@@ -1,8 +1,9 @@
 """Deciding about one job. Pure: no clock, no network, no logging."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from typing import assert_never
+
+from msgspec.structs import replace
 
 from commands.decider import Decider
 from schemas.job import (
@@ -13,6 +14,7 @@ from schemas.job import (
     CompleteJob,
     ConfirmStop,
     FailAttempt,
+    Job,
     JobAttemptFailed,
     JobCancelled,
     JobCancelRequested,
@@ -27,52 +29,18 @@ from schemas.job import (
     JobProgress,
     JobRequested,
     JobResumed,
-    JobSpec,
     JobStarted,
     PauseJob,
-    Priority,
     ReportProgress,
     RequestJob,
     ResumeJob,
     RetryJob,
     StartAttempt,
-    VerifySpec,
 )
 from schemas.message import Rejected
 
-Status = Literal[
-    "absent", "pending", "running", "paused", "retrying", "completed", "failed", "cancelled"
-]
-
 LOST_ATTEMPTS_ALLOWED = 20
 """Attempts in a row that began and were never heard of again: then the job itself is the cause."""
-
-NO_SPEC = VerifySpec()
-
-
-@dataclass(frozen=True)
-class Job:
-    """`attempt` is the fencing token; `clean_after` the last attempt whose bytes do not count."""
-
-    status: Status = "absent"
-    id: str = ""
-    target: str = ""
-    store: str = ""
-    priority: Priority = 1
-    spec: JobSpec = NO_SPEC
-    attempt: int = 0
-    worker: str = ""
-    failures: int = 0
-    lost: int = 0
-    stopping: Literal["", "pause", "cancel"] = ""
-    keep_partial: bool = False
-    clean_after: int = 0
-    committing: bool = False
-    manifest: str = ""
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ("completed", "failed", "cancelled")
 
 
 def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
@@ -262,8 +230,10 @@ def evolve(job: Job, event: JobEvent) -> Job:
         case JobCancelled(keep_partial=keep):
             clean_after = job.clean_after if keep else job.attempt
             return replace(job, status="cancelled", stopping="", clean_after=clean_after)
-        case JobAttemptFailed():
-            return replace(job, status="retrying", failures=job.failures + 1, lost=0)
+        case JobAttemptFailed(next_attempt_at=at):
+            return replace(
+                job, status="retrying", failures=job.failures + 1, lost=0, next_attempt_at=at
+            )
         case JobCommitStarted(manifest=manifest):
             return replace(job, committing=True, manifest=manifest)
         case JobCompleted():

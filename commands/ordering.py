@@ -14,6 +14,7 @@ from schemas.job import (
     CancelJob,
     DeleteSpec,
     InstallSpec,
+    Job,
     Order,
     RequestJob,
     RetryJob,
@@ -76,7 +77,7 @@ class Orders:
         order = Order(claim.job, claim.target, claim.store, claim.priority, claim.spec)
         return await self._request(order, context)
 
-    async def settle(self, job: jobs.Job, context: Context) -> None:
+    async def settle(self, job: Job, context: Context) -> None:
         """End the claim of a job that has ended."""
         if job.ended and not isinstance(job.spec, VerifySpec):
             await self._dispatch(ReleaseWeights(job.target, job.id), _step(context, "release"))

@@ -4,7 +4,7 @@ Types and field names below are the stored format: add, never rename or repurpos
 """
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from schemas.message import Command, Event, Value
 from schemas.names import Glob, JobId, Label, Repo, Revision, SecretName, Store, Target
@@ -270,3 +270,50 @@ JobEvent: TypeAlias = (
     | JobCompleted
     | JobFailed
 )
+
+
+Status: TypeAlias = Literal[
+    "absent", "pending", "running", "paused", "retrying", "completed", "failed", "cancelled"
+]
+
+
+class Job(Value):
+    """What a job has become. `attempt` is the fencing token: only the newest may speak for it;
+    `clean_after` is the last attempt whose bytes on the disk do not count any more; `lost` counts
+    attempts in a row that began and were never heard of again."""
+
+    status: Status = "absent"
+    id: str = ""
+    target: str = ""
+    store: str = ""
+    priority: Priority = 1
+    spec: JobSpec = VerifySpec()
+    attempt: int = 0
+    worker: str = ""
+    failures: int = 0
+    lost: int = 0
+    stopping: Literal["", "pause", "cancel"] = ""
+    keep_partial: bool = False
+    clean_after: int = 0
+    committing: bool = False
+    manifest: str = ""
+    next_attempt_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("completed", "failed", "cancelled")
+
+
+class Seen(Value):
+    """A job as of its newest commit, `position`. `started_at` is its newest attempt's."""
+
+    job: Job
+    position: int
+    started_at: datetime | None
+    correlation: str
+
+
+class Look(Protocol):
+    async def __call__(self, namespace: str, job: str) -> Seen:
+        """What a job is now; `absent` if it never was. Raises `LogUnavailable`."""
+        ...

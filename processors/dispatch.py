@@ -1,0 +1,186 @@
+"""Turning what the log says into work: the only writer of tasks and of their schedules.
+
+Level-triggered: an event only wakes it. It then looks at the job as it is now and makes the queue
+match, so late, repeated and reordered deliveries all do the right thing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from processors.work import QueueError, Raced, Task, WorkQueue, work_class
+from schemas.job import Job, Look, Seen
+from schemas.log import LogUnavailable, decode_events
+from schemas.message import Context
+from schemas.weights import WeightsReserved
+
+DURABLE = "dispatch"
+BATCH = 64
+ACK_WAIT = 30.0
+TYPES = "Mllm-Types"
+
+WAKES = frozenset(
+    {
+        "job.requested",
+        "job.attempt.failed",
+        "job.paused",
+        "job.resumed",
+        "job.priority.changed",
+        "job.cancelled",
+        "job.completed",
+        "job.failed",
+        "weights.reserved",
+    }
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Claims(Protocol):
+    """What dispatch needs of the write side to finish what a crash left half done."""
+
+    async def complete_claim(self, claim: WeightsReserved, context: Context) -> object:
+        """Make the job of a claim, should it not exist yet."""
+        ...
+
+    async def settle(self, job: Job, context: Context) -> None:
+        """End the claim of a job that has ended."""
+        ...
+
+
+class Woken(NamedTuple):
+    """A job that something happened to. `claim` is set when it was its claim."""
+
+    namespace: str
+    job: str
+    claim: WeightsReserved | None = None
+
+
+def consumer_config() -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=DURABLE,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ACK_WAIT,
+        max_deliver=-1,
+        max_ack_pending=1000,
+    )
+
+
+class Dispatcher:
+    """Keeps the work queue true to the log. `ensure` may be called by anyone at any time."""
+
+    def __init__(self, queue: WorkQueue, look: Look, claims: Claims) -> None:
+        self._queue = queue
+        self._look = look
+        self._claims = claims
+
+    async def run(self, nats: Client, stream: str) -> None:
+        """Follow the log under a durable name, for ever."""
+        js = nats.jetstream()
+        commits = await js.pull_subscribe_bind(DURABLE, stream=stream)
+        while True:
+            try:
+                messages = await commits.fetch(BATCH, timeout=5)
+            except NatsTimeout:
+                continue
+            except QueueError as error:
+                logger.warning("the log can not be followed now: %s", error)
+                await asyncio.sleep(1)
+                continue
+            await self._work_off(messages)
+
+    async def _work_off(self, messages: list[Msg]) -> None:
+        """Each job once, however many of its events came; what failed is delivered again."""
+        groups: dict[tuple[str, str], list[Msg]] = {}
+        claims: dict[tuple[str, str], WeightsReserved] = {}
+        idle: list[Msg] = []
+        for message in messages:
+            woken = wakes(message)
+            if woken is None:
+                idle.append(message)
+                continue
+            groups.setdefault(woken[:2], []).append(message)
+            if woken.claim is not None:
+                claims[woken[:2]] = woken.claim
+        for message in idle:
+            await message.ack()
+        work = (self._react(*key, claims.get(key), group) for key, group in groups.items())
+        await asyncio.gather(*work)
+
+    async def _react(
+        self, namespace: str, job: str, claim: WeightsReserved | None, messages: list[Msg]
+    ) -> None:
+        try:
+            if claim is not None:
+                await self._claims.complete_claim(claim, context(namespace, job, "claim"))
+            await self.ensure(namespace, job)
+            for message in messages:
+                await message.ack()
+        except (*QueueError, LogUnavailable, Raced) as error:
+            logger.warning("job %s is not dispatched yet: %s", job, error)
+
+    async def ensure(self, namespace: str, job: str) -> None:
+        """Make the queue match the job. Raises `LogUnavailable`, `Raced`, nats errors."""
+        for _ in range(5):
+            seen = await self._look(namespace, job)
+            try:
+                return await self._match(namespace, seen)
+            except Raced:
+                await asyncio.sleep(0.05)
+        raise Raced(job)
+
+    async def _match(self, namespace: str, seen: Seen) -> None:
+        job = seen.job
+        match job.status:
+            case "pending":
+                await self._queue.put(task_of(namespace, seen))
+            case "retrying":
+                await self._queue.put(task_of(namespace, seen), job.next_attempt_at)
+            case "running" | "absent":
+                return
+            case "cancelled" if job.attempt and not job.keep_partial:
+                await self._claims.settle(job, context(namespace, job.id, "settle"))
+                await self._queue.put(task_of(namespace, seen))
+            case "paused" | "completed" | "failed" | "cancelled":
+                await self._claims.settle(job, context(namespace, job.id, "settle"))
+                await self._queue.withdraw(namespace, job.id)
+
+    async def redispatch(self, namespace: str, seen: Seen) -> None:
+        """Put a task for a job whose worker is gone, or whose task was lost."""
+        await self._queue.put(task_of(namespace, seen))
+
+
+def wakes(message: Msg) -> Woken | None:
+    headers: Mapping[str, str] = message.headers or {}
+    types = tuple(headers.get(TYPES, "").split(","))
+    if WAKES.isdisjoint(types):
+        return None
+    namespace, aggregate, id = message.subject.split(".")[-3:]
+    if aggregate == "job":
+        return Woken(namespace, id)
+    claims = [e for e in decode_events(message.data, types) if isinstance(e, WeightsReserved)]
+    return Woken(namespace, claims[-1].job, claims[-1])
+
+
+def task_of(namespace: str, seen: Seen) -> Task:
+    job = seen.job
+    return Task(work_class(job), job.store, job.priority, namespace, job.id, seen.position)
+
+
+def context(namespace: str, job: str, step: str) -> Context:
+    """Dispatch speaks for itself; its commands are named so that each is granted once a job."""
+    return Context(
+        command=f"dispatch/{job}/{step}",
+        at=datetime.now(UTC),
+        actor="dispatch",
+        namespace=namespace,
+        correlation=job,
+        causation=job,
+    )

@@ -1,0 +1,143 @@
+"""Job logs on JetStream: lines a person reads, kept 30 days and 2,000 a job.
+
+They have their own stream and their own cursor: observations never share a subject with
+decisions, and losing a line loses no fact.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError
+
+from schemas.live import Level, LogLine
+
+DAYS = 30
+LINES = 2000
+MAX_TEXT = 4000
+
+logger = logging.getLogger(__name__)
+
+
+class LogStreamNames(msgspec.Struct, frozen=True):
+    prefix: str = ""
+
+    @property
+    def stream(self) -> str:
+        return f"{self.prefix}LOGS"
+
+    @property
+    def root(self) -> str:
+        return f"{self.prefix}log"
+
+    def job(self, namespace: str, job: str) -> str:
+        return f"{self.root}.{namespace}.job.{job}"
+
+
+def stream_config(names: LogStreamNames, *, replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=names.stream,
+        subjects=[f"{names.root}.>"],
+        storage=StorageType.FILE,
+        max_msgs_per_subject=LINES,
+        max_age=DAYS * 86400.0,
+        discard=DiscardPolicy.OLD,
+        num_replicas=replicas,
+        allow_direct=True,
+    )
+
+
+class Logs:
+    """A `JobLogs`, and the way to write to it."""
+
+    def __init__(self, nats: Client, names: LogStreamNames) -> None:
+        self._nats = nats
+        self._js = nats.jetstream()
+        self._names = names
+
+    async def write(self, namespace: str, job: str, text: str, level: Level = "info") -> None:
+        """Add a line. A line that NATS does not take is only logged: the work goes on."""
+        line = LogLine(job, datetime.now(UTC), level, text[:MAX_TEXT])
+        try:
+            await self._nats.publish(self._names.job(namespace, job), msgspec.json.encode(line))
+        except NatsError as error:
+            logger.warning("job %s: %s (not kept in its log: %s)", job, text, error)
+
+    async def read(
+        self, namespace: str, job: str, *, after: int = 0, limit: int = LINES
+    ) -> Sequence[LogLine]:
+        lines: list[LogLine] = []
+        subscription, pending = await self._consume(namespace, job, after)
+        try:
+            while len(lines) < min(pending, limit):
+                messages = await subscription.fetch(min(pending, limit) - len(lines), timeout=2)
+                lines += map(_line, messages)
+        except NatsTimeout:
+            logger.debug("job %s: lines expired while they were read", job)
+        finally:
+            await _leave(subscription)
+        return lines
+
+    async def follow(self, namespace: str, job: str, *, after: int = 0) -> AsyncIterator[LogLine]:
+        while True:
+            subscription, _ = await self._consume(namespace, job, after)
+            try:
+                async for line in _lines(subscription):
+                    yield line
+                    after = line.cursor
+            except (NatsError, APIError) as error:
+                logger.debug("following job %s begins again: %s", job, error)
+            finally:
+                await _leave(subscription)
+
+    async def _consume(
+        self, namespace: str, job: str, after: int
+    ) -> tuple[JetStreamContext.PullSubscription, int]:
+        subscription = await self._js.pull_subscribe(
+            self._names.job(namespace, job),
+            stream=self._names.stream,
+            config=ConsumerConfig(
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=after + 1,
+                ack_policy=AckPolicy.NONE,
+                inactive_threshold=60.0,
+                mem_storage=True,
+            ),
+        )
+        info = await subscription.consumer_info()
+        return subscription, info.num_pending or 0
+
+
+async def _lines(subscription: JetStreamContext.PullSubscription) -> AsyncIterator[LogLine]:
+    while True:
+        try:
+            messages = await subscription.fetch(1, timeout=10)
+        except NatsTimeout:
+            continue
+        for message in messages:
+            yield _line(message)
+
+
+def _line(message: Msg) -> LogLine:
+    line = msgspec.json.decode(message.data, type=LogLine)
+    return msgspec.structs.replace(line, cursor=message.metadata.sequence.stream)
+
+
+async def _leave(subscription: JetStreamContext.PullSubscription) -> None:
+    with contextlib.suppress(NatsError, APIError):  # an abandoned consumer expires by itself
+        await subscription.unsubscribe()

@@ -32,7 +32,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Hub:
-    """One Hub or mirror. `token`, which may be empty, serves installs that name none of their own."""
+    """One Hub or mirror. `token`, if not empty, serves installs that name none of their own."""
 
     def __init__(self, endpoint: str, token: str, *, patience: float = 10.0) -> None:
         self.endpoint = endpoint.rstrip("/")

@@ -8,7 +8,7 @@ the job and makes the world match. `<class>` keeps slow downloads from blocking 
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import msgspec
 from nats.aio.client import Client
@@ -150,7 +150,7 @@ class WorkQueue:
             found = await self._js.get_last_msg(self._names.stream, subject, direct=True)
         except NotFoundError:
             return False
-        headers: Mapping[str, str] = found.headers or {}
+        headers = cast("Mapping[str, str]", found.headers or {})
         return int(headers.get(STAMP, "0")) >= task.position
 
 
@@ -206,7 +206,7 @@ class WorkSource:
         return None
 
     async def wait(self, seconds: float, bell: asyncio.Event) -> None:
-        """Until something may be there: `bell` rings, or time is up, for schedules fire silently."""
+        """Until something may be there: `bell` rings, or time is up: schedules fire silently."""
         try:
             async with asyncio.timeout(seconds):
                 await bell.wait()

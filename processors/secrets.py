@@ -120,7 +120,7 @@ class PostgresSecrets:
         )
         return [SecretInfo(name, updated_at) for name, updated_at in rows]
 
-    async def _execute(self, sql: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+    async def _execute(self, sql: LiteralString, *values: object) -> Sequence[tuple[Any, ...]]:
         try:
             async with self._connect() as db:
                 cursor = await db.execute(sql, values)

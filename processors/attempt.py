@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
+from processors.fetch.errors import Fenced
 from schemas.job import FinishedFile, Job, Phase, ReportProgress
 from schemas.live import ActiveFile, Level, Tick
 from schemas.log import Dispatch, LogUnavailable, Outcome
@@ -26,10 +27,6 @@ PROGRESS_SECONDS = 60.0
 PROGRESS_SHARE = 0.05
 
 StopReason: TypeAlias = Literal["pause", "cancel", "shutdown", "fenced"]
-
-
-class Fenced(Exception):
-    """This attempt no longer holds its job: it must not touch anything any more."""
 
 
 class Hold:
@@ -54,7 +51,7 @@ class Hold:
     def check(self) -> None:
         """Raises `Fenced` when the hold is over."""
         if not self.held:
-            raise Fenced("the lease of this attempt is over")
+            raise Fenced
 
 
 class Counts(msgspec.Struct, frozen=True):

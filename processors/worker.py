@@ -10,14 +10,15 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from processors.attempt import Attempt, Done, Failed, Fenced, Halted, Hold, Result, Runner, Writer
+from processors.attempt import Attempt, Done, Failed, Halted, Hold, Result, Runner, Writer
+from processors.fetch.errors import Fenced
 from processors.watchdog import alive
 from processors.work import QueueError, Taken, WorkSource
 from schemas.job import (
@@ -58,6 +59,15 @@ class Beats(Protocol):
     async def tick(self, namespace: str, job: str) -> Tick | None: ...
 
 
+class Desk(NamedTuple):
+    """What a worker reads, says and writes with."""
+
+    look: Look
+    dispatch: Dispatch
+    beats: Beats
+    writer: Writer
+
+
 class Worker:
     """Takes the tasks of one class in one store. `runners` by kind of job."""
 
@@ -65,25 +75,20 @@ class Worker:
         self,
         nats: Client,
         source: WorkSource,
-        look: Look,
-        dispatch: Dispatch,
-        beats: Beats,
-        writer: Writer,
+        desk: Desk,
         runners: Mapping[str, Runner],
         manners: Manners,
         subjects: str,
     ) -> None:
         self._nats = nats
         self._source = source
-        self._look = look
-        self._dispatch = dispatch
-        self._beats = beats
-        self._writer = writer
+        self._look, self._dispatch, self._beats, self._writer = desk
         self._runners = runners
         self._manners = manners
         self._subjects = subjects
         self._attempts: set[Attempt] = set()
         self._leaving = asyncio.Event()
+        self._left = asyncio.Event()
         self._bell = asyncio.Event()
 
     async def run(self) -> None:
@@ -92,13 +97,16 @@ class Worker:
         async with asyncio.TaskGroup() as slots:
             for _ in range(self._manners.slots):
                 slots.create_task(self._slot())
+        self._left.set()
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Take no more, stop what is under way, and hand it to another worker at once."""
         self._leaving.set()
-        self._bell.set()
         for attempt in self._attempts:
             attempt.stop("shutdown")
+        while not self._left.is_set():
+            self._bell.set()
+            await _either(self._left, 0.1)
 
     async def _slot(self) -> None:
         while not self._leaving.is_set():

@@ -1,0 +1,77 @@
+"""Connections to NATS and Postgres, with the manners every role needs."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from cli.failures import OutOfReach
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def nats_connection(url: str, name: str) -> AsyncGenerator[Client]:
+    """A connection that comes back for ever, and says why when it is refused something.
+
+    Raises `OutOfReach` when there is no server to begin with.
+    """
+
+    async def complain(error: Exception) -> None:
+        # a denied publish shows nowhere else: its request only times out
+        logger.warning("NATS: %s", str(error) or type(error).__name__)
+
+    async def lost() -> None:
+        logger.warning("NATS is away; reconnecting")
+
+    async def back() -> None:
+        logger.info("NATS is back")
+
+    try:
+        connection = await nats.connect(
+            url,
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            connect_timeout=5,
+            allow_reconnect=True,
+            error_cb=complain,
+            disconnected_cb=lost,
+            reconnected_cb=back,
+        )
+    except (OSError, TimeoutError, NatsError) as error:
+        raise OutOfReach("NATS does not answer", "check MLLM_NATS_URL") from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def postgres_pool(url: str, most: int = 10) -> AsyncGenerator[AsyncConnectionPool[Any]]:
+    """Connections that are opened when needed: a role starts, and lives, without Postgres."""
+    pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+        url,
+        min_size=0,
+        max_size=most,
+        timeout=3,
+        max_idle=60,
+        reconnect_timeout=5,
+        # autocommit: a transaction exists exactly where the code says `db.transaction()`
+        kwargs={"autocommit": True, "connect_timeout": 3},
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()

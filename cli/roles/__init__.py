@@ -1,0 +1,1 @@
+"""The three long-running roles, each wired to its ports."""

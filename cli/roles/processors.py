@@ -1,0 +1,100 @@
+"""Dispatch, watchdog and workers: everything that acts on the log."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from cli.assembling import Parts, assemble
+from cli.failures import Misused
+from cli.roles.choosing import chosen
+from cli.roles.leaving import told, until
+from cli.settings import Settings
+from commands.looking import Jobs
+from processors.delete import DeleteRunner
+from processors.dispatch import Dispatcher
+from processors.hub import Hub
+from processors.install import Connections, InstallRunner
+from processors.store import Store, StoreKeeper
+from processors.verify import VerifyRunner
+from processors.watchdog import Watchdog
+from processors.work import CLASSES, WorkClass, WorkQueue, WorkSource
+from processors.worker import Desk, Manners, Worker
+from projections.jobs import unfinished
+
+TICK_SECONDS = 0.4
+PARTS = {"dispatch": 0, "watchdog": 0, "worker": 0}
+
+
+async def serve(settings: Settings, only: Sequence[str]) -> None:
+    """Run the chosen parts until told to stop; then hand over what is under way, at once."""
+    wanted = chosen(PARTS, only)
+    leave = told()
+    async with assemble(settings, "processors") as parts:
+        queue = WorkQueue(parts.nats, parts.names.work)
+        dispatcher = Dispatcher(queue, Jobs(parts.log), parts.orders)
+        workers: list[Worker] = []
+        work: list[Coroutine[Any, Any, None]] = []
+        if "dispatch" in wanted:
+            work.append(dispatcher.run(parts.nats, parts.names.log.stream))
+        if "watchdog" in wanted:
+            work.append(_watchdog(parts, dispatcher).run(settings.watchdog_seconds))
+        if "worker" in wanted:
+            store = Store(settings.store, settings.weights_dir, settings.disk_reserve)
+            workers += [await _worker(parts, kind, store) for kind in CLASSES]
+            work.append(StoreKeeper(store, name(), parts.live, Jobs(parts.log)).run())
+            work += [worker.run() for worker in workers]
+        await until(leave, *work, hand_over=lambda: _leave(workers))
+
+
+async def _leave(workers: Sequence[Worker]) -> None:
+    await asyncio.gather(*(worker.leave() for worker in workers))
+
+
+def name() -> str:
+    """What this worker is called in events: the machine and the process."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _watchdog(parts: Parts, dispatcher: Dispatcher) -> Watchdog:
+    async def jobs() -> Sequence[tuple[str, str]]:
+        async with parts.pool.connection() as db:
+            return await unfinished(db)
+
+    lease = parts.settings.lease_seconds
+    return Watchdog(jobs, Jobs(parts.log), parts.live, dispatcher, lease)
+
+
+async def _worker(parts: Parts, kind: WorkClass, store: Store) -> Worker:
+    settings = parts.settings
+    source = WorkSource(parts.nats, parts.names.work, kind, settings.store)
+    if not await source.ready():
+        raise Misused(
+            f"NATS has no queue for store {settings.store}",
+            f"run: mllm migrate --store {settings.store}",
+        )
+    hub = Hub(settings.hf_endpoint, settings.hf_token)
+    connections = Connections(
+        settings.streams, settings.bandwidth, settings.stall_seconds, settings.xet == "auto"
+    )
+    return Worker(
+        nats=parts.nats,
+        source=source,
+        desk=Desk(Jobs(parts.log), parts.dispatch, parts.live, parts.logs),
+        runners={
+            "install": InstallRunner(hub, parts.secrets, store, connections),
+            "verify": VerifyRunner(store),
+            "delete": DeleteRunner(store),
+        },
+        manners=Manners(
+            name=name(),
+            slots=settings.slots,
+            lease=settings.lease_seconds,
+            heartbeat=min(TICK_SECONDS, settings.heartbeat_seconds),
+            backoff=settings.backoff_seconds,
+            backoff_cap=settings.backoff_cap_seconds,
+            attempts=settings.attempts,
+        ),
+        subjects=parts.names.log.root,
+    )

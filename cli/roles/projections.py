@@ -1,0 +1,20 @@
+"""Read models: each follows the log on its own, wherever its lease is held."""
+
+from collections.abc import Sequence
+
+from cli.assembling import assemble
+from cli.roles.choosing import chosen
+from cli.roles.leaving import told, until
+from cli.settings import Settings
+from projections.catalog import PROJECTIONS
+from projections.projection import run
+
+
+async def serve(settings: Settings, only: Sequence[str]) -> None:
+    """Keep the chosen read models up to date until told to stop."""
+    known = {projection.name: projection for projection in PROJECTIONS}
+    wanted = chosen(known, only).values()
+    leave = told()
+    async with assemble(settings, "projections") as parts:
+        work = (run(projection, parts.log, settings.database_url) for projection in wanted)
+        await until(leave, *work)

@@ -1,0 +1,1 @@
+"""NATS, Postgres and mllm's own roles as child processes of one command."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
 from schemas.message import Command, Event, Value
-from schemas.names import Glob, JobId, Label, Repo, Revision, SecretName, Store, Target
+from schemas.names import Glob, JobId, Label, MaybeSecretName, Repo, Revision, Store, Target
 
 Phase: TypeAlias = Literal["resolve", "plan", "fetch", "verify", "commit", "remove"]
 Priority: TypeAlias = Literal[0, 1, 2]  # 0 goes first
@@ -30,7 +30,7 @@ class InstallSpec(Value, tag="install", tag_field="kind"):
     include: tuple[Glob, ...] = ()
     exclude: tuple[Glob, ...] = ()
     overwrite: bool = False
-    token_secret: SecretName | Literal[""] = ""
+    token_secret: MaybeSecretName = ""
     license: str = ""
 
 
@@ -99,10 +99,14 @@ class ResumeJob(Command):
 
 
 class RetryJob(Command):
-    """`clean`: begin with nothing on the disk rather than go on from what earlier attempts left."""
+    """`clean`: begin with nothing on the disk rather than go on from what earlier attempts left.
+
+    `turn` says the how-manieth retry this is to be, so that it is granted once; 0: the next.
+    """
 
     job: JobId
     clean: bool = False
+    turn: int = 0
 
 
 class ChangePriority(Command):
@@ -298,6 +302,7 @@ class Job(Value):
     committing: bool = False
     manifest: str = ""
     next_attempt_at: datetime | None = None
+    retries: int = 0
 
     @property
     def ended(self) -> bool:

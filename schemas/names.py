@@ -15,16 +15,25 @@ STORE = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 ULID = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 SECRET = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
 LABEL = r"^[^\x00-\x1f\x7f]{1,100}$"
+GLOB = r"^[^\x00-\x1f\x7f]{1,200}$"
 
-Namespace = Annotated[str, Meta(pattern=NAMESPACE, max_length=63)]
-Target = Annotated[str, Meta(pattern=TARGET, max_length=193)]
-Repo = Annotated[str, Meta(pattern=REPO, max_length=193)]
-Revision = Annotated[str, Meta(pattern=REVISION, max_length=200)]
-Store = Annotated[str, Meta(pattern=STORE, max_length=32)]
-JobId = Annotated[str, Meta(pattern=ULID, max_length=26)]
-SecretName = Annotated[str, Meta(pattern=SECRET, max_length=63)]
-Glob = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Label = Annotated[str, Meta(pattern=LABEL, max_length=100)]
+END = r"(?!\n)"
+"""After a `$`, which here also stands before a last line feed, though not in a browser."""
+
+Namespace = Annotated[str, Meta(pattern=NAMESPACE + END, max_length=63)]
+Target = Annotated[str, Meta(pattern=TARGET + END, max_length=193)]
+Repo = Annotated[str, Meta(pattern=REPO + END, max_length=193)]
+Revision = Annotated[str, Meta(pattern=REVISION + END, max_length=200)]
+Store = Annotated[str, Meta(pattern=STORE + END, max_length=32)]
+JobId = Annotated[str, Meta(pattern=ULID + END, max_length=26)]
+SecretName = Annotated[str, Meta(pattern=SECRET + END, max_length=63)]
+Glob = Annotated[str, Meta(min_length=1, max_length=200, pattern=GLOB + END)]
+Label = Annotated[str, Meta(pattern=LABEL + END, max_length=100)]
+
+# The same, or nothing: a union with "" would put the pattern on both.
+MaybeTarget = Annotated[str, Meta(pattern=rf"^({TARGET.strip('^$')})?$" + END, max_length=193)]
+MaybeStore = Annotated[str, Meta(pattern=rf"^({STORE.strip('^$')})?$" + END, max_length=32)]
+MaybeSecretName = Annotated[str, Meta(pattern=rf"^({SECRET.strip('^$')})?$" + END, max_length=63)]
 
 SYSTEM = "system"
 """The namespace of what belongs to no tenant: tokens. No token may be granted it by name."""

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from schemas.job import InstallSpec
 from schemas.message import Value
-from schemas.names import Glob, Repo, Revision, SecretName, Store, Target
+from schemas.names import Glob, MaybeSecretName, MaybeStore, MaybeTarget, Repo, Revision
 
 Algorithm: TypeAlias = Literal["sha256", "blob-sha1"]  # LFS objects; git blobs for the rest
 
@@ -16,12 +16,12 @@ class Wanted(Value):
 
     repo: Repo
     revision: Revision = "main"
-    target: Target | Literal[""] = ""
+    target: MaybeTarget = ""
     include: tuple[Glob, ...] = ()
     exclude: tuple[Glob, ...] = ()
     overwrite: bool = False
-    token_secret: SecretName | Literal[""] = ""
-    store: Store | Literal[""] = ""
+    token_secret: MaybeSecretName = ""
+    store: MaybeStore = ""
 
 
 class PlannedFile(Value):

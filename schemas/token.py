@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from schemas.message import Command, Event
-from schemas.names import Label, Namespace
+from schemas.names import END, Label, Namespace
 
 Scope: TypeAlias = Literal[
     "read",
@@ -21,7 +21,7 @@ Scope: TypeAlias = Literal[
     "secrets:write",
     "admin",
 ]
-TokenId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,64}$")]
+TokenId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,64}$" + END)]
 
 AGGREGATE = "token"
 
@@ -36,7 +36,10 @@ class IssueToken(Command):
 
 
 class RotateToken(Command):
-    """A new secret; the old one stops at once. `at` is now: an expired token is not rotated."""
+    """A new secret; the old one stops at once. `at` is now: an expired token is not rotated.
+
+    Without `expires_at` the token goes on to expire when it would have.
+    """
 
     token: TokenId
     hash: str

@@ -14,6 +14,7 @@ from schemas.job import (
     CompleteJob,
     ConfirmStop,
     FailAttempt,
+    InstallSpec,
     Job,
     JobAttemptFailed,
     JobCancelled,
@@ -36,6 +37,7 @@ from schemas.job import (
     ResumeJob,
     RetryJob,
     StartAttempt,
+    Status,
 )
 from schemas.message import Rejected
 
@@ -75,7 +77,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return _commit(job, command)
         case CompleteJob():
             _own(job, command.attempt)
-            return [JobCompleted(job.id, command.attempt, command.bytes, command.files)]
+            return _complete(job, command)
         case _:
             assert_never(command)
 
@@ -92,7 +94,7 @@ def _start(job: Job, command: StartAttempt) -> Sequence[JobEvent]:
     if job.ended or job.status == "paused":
         raise Rejected("conflict", f"job {job.id} is {job.status}")
     lost = job.lost + (job.status == "running")
-    if lost > LOST_ATTEMPTS_ALLOWED and not job.committing:
+    if lost > LOST_ATTEMPTS_ALLOWED and not job.committing and not job.stopping:
         reason = f"{lost} attempts in a row were lost without a word"
         return [JobFailed(job.id, "worker_lost", reason, "look at the worker's own log")]
     return [JobStarted(job.id, job.attempt + 1, command.worker)]
@@ -121,8 +123,7 @@ def _pause(job: Job) -> Sequence[JobEvent]:
     _refuse_ended(job, "pause")
     if job.status == "paused" or job.stopping == "pause":
         return []
-    if job.stopping == "cancel":
-        raise Rejected("conflict", f"job {job.id} is being cancelled")
+    _refuse_cancelling(job)
     if job.status == "running":
         return [JobPauseRequested(job.id)]
     return [JobPauseRequested(job.id), JobPaused(job.id)]
@@ -132,18 +133,20 @@ def _resume(job: Job) -> Sequence[JobEvent]:
     _refuse_ended(job, "resume")
     if job.status == "paused" or job.stopping == "pause":
         return [JobResumed(job.id)]
-    if job.stopping == "cancel":
-        raise Rejected("conflict", f"job {job.id} is being cancelled")
+    _refuse_cancelling(job)
     return []
 
 
 def _retry(job: Job, command: RetryJob) -> Sequence[JobEvent]:
+    if 0 < command.turn <= job.retries:
+        return []
     if job.status in ("failed", "cancelled", "retrying"):
         return [JobResumed(job.id, retry=True, clean=command.clean)]
     if job.status == "completed":
         raise Rejected("conflict", f"job {job.id} is completed; there is nothing to retry")
-    if job.status == "paused":
+    if job.status == "paused" or job.stopping == "pause":
         raise Rejected("conflict", f"job {job.id} is paused; resume it")
+    _refuse_cancelling(job)
     return []
 
 
@@ -171,6 +174,11 @@ def _refuse_ended(job: Job, verb: str) -> None:
         raise Rejected(
             "conflict", f"job {job.id} is putting its files in place; it is too late to {verb} it"
         )
+
+
+def _refuse_cancelling(job: Job) -> None:
+    if job.stopping == "cancel":
+        raise Rejected("conflict", f"job {job.id} is being cancelled")
 
 
 def _stopped(job: Job) -> Sequence[JobEvent]:
@@ -208,19 +216,27 @@ def _commit(job: Job, command: BeginCommit) -> Sequence[JobEvent]:
     return [JobCommitStarted(job.id, command.attempt, command.manifest)]
 
 
+def _complete(job: Job, command: CompleteJob) -> Sequence[JobEvent]:
+    """What is done is done: a pause or a cancel that was asked meanwhile came too late."""
+    if isinstance(job.spec, InstallSpec) and not job.committing:
+        raise Rejected("conflict", f"job {job.id} has not put its files in place")
+    return [JobCompleted(job.id, command.attempt, command.bytes, command.files)]
+
+
 def evolve(job: Job, event: JobEvent) -> Job:
     match event:
         case JobRequested(job=id, target=target, store=store, priority=priority, spec=spec):
             return Job("pending", id, target, store, priority, spec)
         case JobStarted(attempt=attempt, worker=worker):
             lost = job.lost + (job.status == "running")
-            return replace(job, status="running", attempt=attempt, worker=worker, lost=lost)
+            started = replace(job, status="running", next_attempt_at=None)
+            return replace(started, attempt=attempt, worker=worker, lost=lost)
         case JobProgress():
             return replace(job, lost=0)
         case JobPauseRequested():
             return replace(job, stopping="pause")
         case JobPaused():
-            return replace(job, status="paused", stopping="", lost=0)
+            return _at_rest(job, "paused")
         case JobResumed():
             return _resumed(job, event)
         case JobPriorityChanged(priority=priority):
@@ -229,7 +245,7 @@ def evolve(job: Job, event: JobEvent) -> Job:
             return replace(job, stopping="cancel", keep_partial=keep)
         case JobCancelled(keep_partial=keep):
             clean_after = job.clean_after if keep else job.attempt
-            return replace(job, status="cancelled", stopping="", clean_after=clean_after)
+            return replace(_at_rest(job, "cancelled"), clean_after=clean_after)
         case JobAttemptFailed(next_attempt_at=at):
             return replace(
                 job, status="retrying", failures=job.failures + 1, lost=0, next_attempt_at=at
@@ -237,9 +253,9 @@ def evolve(job: Job, event: JobEvent) -> Job:
         case JobCommitStarted(manifest=manifest):
             return replace(job, committing=True, manifest=manifest)
         case JobCompleted():
-            return replace(job, status="completed", committing=False)
+            return replace(_at_rest(job, "completed"), committing=False)
         case JobFailed():
-            return replace(job, status="failed", committing=False)
+            return replace(_at_rest(job, "failed"), committing=False)
         case _:
             assert_never(event)
 
@@ -247,16 +263,18 @@ def evolve(job: Job, event: JobEvent) -> Job:
 def _resumed(job: Job, event: JobResumed) -> Job:
     if job.status == "running":  # the pause had not been carried out yet
         return replace(job, stopping="")
-    failures = 0 if event.retry else job.failures
-    clean_after = job.attempt if event.clean else job.clean_after
     return replace(
-        job,
-        status="pending",
-        stopping="",
+        _at_rest(job, "pending"),
         keep_partial=False,
-        failures=failures,
-        clean_after=clean_after,
+        retries=job.retries + event.retry,
+        failures=0 if event.retry else job.failures,
+        clean_after=job.attempt if event.clean else job.clean_after,
     )
+
+
+def _at_rest(job: Job, status: Status) -> Job:
+    """Nobody works on it now, and nothing is left to wait for."""
+    return replace(job, status=status, stopping="", lost=0, next_attempt_at=None)
 
 
 decider = Decider(AGGREGATE, Job(), decide, evolve, lambda command: command.job)

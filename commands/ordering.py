@@ -1,15 +1,18 @@
 """Ordering jobs: the requests that take two aggregates, the target's owner first.
 
 The claim on the target comes before the job and holds all of its request, so a crash in between
-leaves a claim from which anyone can make the job: the next who asks, or the dispatcher.
+leaves a claim from which anyone can make the job, or retry it: the next who asks, or the
+dispatcher. A claim is for one turn of its job, the first or a retry, and ends with that turn.
 """
 
-from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from commands import job as jobs
 from commands import weights
+from commands.decider import granted
+from commands.weights import Installed
 from schemas.job import (
     CancelJob,
     DeleteSpec,
@@ -26,6 +29,10 @@ from schemas.names import weights_id
 from schemas.weights import ReleaseWeights, ReserveWeights, WeightsReserved
 
 DELETE_KEY = "delete"
+ATTEMPTS = 4
+
+Holder: TypeAlias = WeightsReserved | Installed
+"""Who brings a content to a target, or brought it."""
 
 
 class Orders:
@@ -41,108 +48,122 @@ class Orders:
         Raises `Rejected` with `conflict` when the target holds or awaits other content.
         """
         assert isinstance(order.spec, InstallSpec)
-        return await self._claimed(order, order.spec.key, context)
+        return await self._ordered(order, context)
 
     async def delete(self, order: Order, context: Context) -> Outcome:
         """Raises `Rejected`: `not_found`, or `conflict` while the weights are in use."""
         assert isinstance(order.spec, DeleteSpec)
-        return await self._claimed(order, DELETE_KEY, context)
+        return await self._ordered(order, context)
 
     async def verify(self, order: Order, context: Context) -> Outcome:
         """Raises `Rejected` with `not_found` when nothing is installed there."""
         assert isinstance(order.spec, VerifySpec)
-        owner = await self._owner(order.target, context.namespace)
+        stream = Stream(context.namespace, weights.decider.aggregate, weights_id(order.target))
+        owner = weights.decider.state(await self._log.load(stream, fresh=True))
         if owner.installed is None:
             raise Rejected("not_found", f"no weights are installed as {order.target}")
-        order = msgspec.structs.replace(order, store=owner.installed.store)
-        return await self._request(order, context)
+        command = RequestJob(
+            order.id, order.target, owner.installed.store, order.priority, order.spec
+        )
+        return await self._dispatch(command, _step(context, f"request-{order.id}"))
 
     async def retry(self, job: str, clean: bool, context: Context) -> Outcome:
         """Claim the target again, then let the job go on."""
-        history = await self._log.load(Stream(context.namespace, jobs.decider.aggregate, job))
+        history = await self._history(job, context)
+        if done := granted(history, context):
+            return Outcome(history, done)
         state = jobs.decider.state(history)
-        if state.status in ("failed", "cancelled") and not isinstance(state.spec, VerifySpec):
-            key = state.spec.key if isinstance(state.spec, InstallSpec) else DELETE_KEY
-            order = Order(job, state.target, state.store, state.priority, state.spec)
-            holder = await self._claim(order, key, context)
-            if holder != job:
-                raise Rejected("conflict", f"job {holder} already brings this content", job=holder)
-        return await self._dispatch(RetryJob(job, clean), context)
+        if state.status not in ("failed", "cancelled") or isinstance(state.spec, VerifySpec):
+            return await self._dispatch(RetryJob(job, clean), context)
+        order = Order(job, state.target, state.store, state.priority, state.spec)
+        turn = state.retries + 1
+        holder = await self._claim(_reservation(order, turn, clean), context)
+        if holder.job != job:
+            raise Rejected(
+                "conflict", f"job {holder.job} already brings this content", job=holder.job
+            )
+        return await self._dispatch(RetryJob(job, clean, turn), context)
 
     async def cancel(self, job: str, keep_partial: bool, context: Context) -> Outcome:
         return await self._dispatch(CancelJob(job, keep_partial), context)
 
     async def complete_claim(self, claim: WeightsReserved, context: Context) -> Outcome:
-        """Make the job of a claim, should it not exist yet."""
-        order = Order(claim.job, claim.target, claim.store, claim.priority, claim.spec)
-        return await self._request(order, context)
+        """Make the job of a claim, or begin its next turn, should that not have happened yet."""
+        request = RequestJob(claim.job, claim.target, claim.store, claim.priority, claim.spec)
+        outcome = await self._dispatch(request, _step(context, f"request-{claim.job}"))
+        if jobs.decider.state(outcome.history).retries >= claim.turn:
+            return outcome
+        again = RetryJob(claim.job, claim.clean, claim.turn)
+        return await self._dispatch(again, _step(context, f"retry-{claim.job}-{claim.turn}"))
 
     async def settle(self, job: Job, context: Context) -> None:
         """End the claim of a job that has ended."""
         if job.ended and not isinstance(job.spec, VerifySpec):
-            await self._dispatch(ReleaseWeights(job.target, job.id), _step(context, "release"))
+            await self._release(job, context)
 
-    async def _claimed(self, order: Order, key: str, context: Context) -> Outcome:
-        holder = await self._claim(order, key, context)
-        if holder != order.id:
-            order = msgspec.structs.replace(order, id=holder)
-        return await self._request(order, context)
+    async def _ordered(self, order: Order, context: Context) -> Outcome:
+        match await self._claim(_reservation(order), context):
+            case WeightsReserved() as claim:
+                return await self.complete_claim(claim, context)
+            case Installed(job=job):
+                return Outcome(await self._history(job, context), None)
 
-    async def _claim(self, order: Order, key: str, context: Context) -> str:
-        """The job that holds the target for this content, after asking for `order` to."""
-        command = ReserveWeights(
-            order.target, order.id, key, order.store, order.priority, order.spec
-        )
+    async def _claim(self, command: ReserveWeights, context: Context) -> Holder:
+        """Who holds the target for this content, after asking for `command.job` to."""
         step = _step(context, "reserve")
-        try:
-            outcome = await self._dispatch(command, step)
-        except Rejected as refusal:
-            if not await self._stale(refusal, context):
-                raise
-            outcome = await self._dispatch(command, step)
-        else:
-            holder = _holder(outcome)
-            if holder == order.id or outcome.commit or not await self._over(holder, context):
-                return holder
-            outcome = await self._dispatch(command, _step(context, "reserve-again"))
-        return _holder(outcome)
-
-    async def _stale(self, refusal: Rejected, context: Context) -> bool:
-        """Whether the target was refused for a claim whose job has ended: then it is released."""
-        holder = refusal.details.get("job")
-        return isinstance(holder, str) and await self._over(holder, context)
+        for _ in range(ATTEMPTS):
+            try:
+                outcome = await self._dispatch(command, step)
+            except Rejected as refusal:
+                holder = refusal.details.get("job")
+                if not isinstance(holder, str) or not await self._over(holder, context):
+                    raise
+                continue
+            found = _holder(outcome)
+            if (
+                outcome.commit is not None
+                or isinstance(found, Installed)
+                or found.job == command.job
+                or not await self._over(found.job, context)
+            ):
+                return found
+        raise Rejected("busy", f"{command.target} kept changing hands")
 
     async def _over(self, holder: str, context: Context) -> bool:
-        history = await self._log.load(Stream(context.namespace, jobs.decider.aggregate, holder))
-        state = jobs.decider.state(history)
-        if state.status not in ("failed", "cancelled"):
-            return False
-        await self.settle(state, context)
-        return True
+        """Whether a claim is that of a job that has ended. Then it is released."""
+        state = jobs.decider.state(await self._history(holder, context))
+        return state.ended and await self._release(state, context)
 
-    async def _request(self, order: Order, context: Context) -> Outcome:
-        command = RequestJob(order.id, order.target, order.store, order.priority, order.spec)
-        return await self._dispatch(command, _step(context, f"request-{order.id}"))
+    async def _release(self, job: Job, context: Context) -> bool:
+        """Whether the claim is not the job's any more."""
+        command = ReleaseWeights(job.target, job.id, job.retries)
+        step = _step(context, f"release-{job.id}-{job.retries}")
+        outcome = await self._dispatch(command, step)
+        claim = weights.decider.state(outcome.history).claim
+        return claim is None or claim.job != job.id
 
-    async def _owner(self, target: str, namespace: str) -> weights.Weights:
-        stream = Stream(namespace, weights.decider.aggregate, weights_id(target))
-        return weights.decider.state(await self._log.load(stream))
+    async def _history(self, job: str, context: Context) -> tuple[Commit, ...]:
+        stream = Stream(context.namespace, jobs.decider.aggregate, job)
+        return tuple(await self._log.load(stream, fresh=True))
 
 
-def _holder(outcome: Outcome) -> str:
+def _reservation(order: Order, turn: int = 0, clean: bool = False) -> ReserveWeights:
+    key = order.spec.key if isinstance(order.spec, InstallSpec) else DELETE_KEY
+    return ReserveWeights(
+        order.target, order.id, key, order.store, order.priority, order.spec, turn, clean
+    )
+
+
+def _holder(outcome: Outcome) -> Holder:
     """Which job the weights say brings, or brought, the content that was asked for."""
-    if outcome.commit is not None and (job := _reserved(outcome.commit)):
-        return job
+    if outcome.commit is not None:
+        reserved = (e for e in outcome.commit.events if isinstance(e, WeightsReserved))
+        if claim := next(reserved, None):
+            return claim
     state = weights.decider.state(outcome.history)
-    if state.claim is not None:
-        return state.claim.job
-    assert state.installed is not None
-    return state.installed.job
-
-
-def _reserved(commit: Commit) -> str:
-    events: Sequence[object] = commit.events
-    return next((event.job for event in events if isinstance(event, WeightsReserved)), "")
+    holder = state.claim or state.installed
+    assert holder is not None
+    return holder
 
 
 def _step(context: Context, step: str) -> Context:

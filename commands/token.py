@@ -62,7 +62,8 @@ def _rotate(token: Token, command: RotateToken) -> Sequence[TokenEvent]:
         raise Rejected("conflict", f"token {command.token} is revoked; issue another")
     if token.expires_at is not None and token.expires_at <= command.at:
         raise Rejected("conflict", f"token {command.token} has expired; issue another")
-    return [TokenRotated(command.token, command.hash, command.expires_at)]
+    expires_at = command.expires_at or token.expires_at
+    return [TokenRotated(command.token, command.hash, expires_at)]
 
 
 def evolve(token: Token, event: TokenEvent) -> Token:

@@ -57,18 +57,17 @@ def decide(weights: Weights, command: WeightsCommand) -> Sequence[WeightsEvent]:
     match command:
         case ReserveWeights():
             return _reserve(weights, command)
-        case ReleaseWeights(target=target, job=job):
-            held = weights.claim is not None and weights.claim.job == job
-            return [WeightsReleased(target, job)] if held else []
+        case ReleaseWeights():
+            return _release(weights, command)
         case RecordFiles():
             return _record_files(weights, command)
         case RecordInstalled():
             return _record_installed(weights, command)
         case RecordVerified(target=target, job=job, files=files, bytes=bytes):
-            _refuse_absent(weights, target)
+            _refuse_other_manifest(weights, target, command.manifest)
             return [WeightsVerified(target, job, files, bytes)]
         case RecordCorrupted(target=target, job=job, paths=paths):
-            _refuse_absent(weights, target)
+            _refuse_other_manifest(weights, target, command.manifest)
             return [WeightsCorrupted(target, job, paths)]
         case RecordDeleted(target=target, job=job):
             return _record_deleted(weights, target, job)
@@ -83,9 +82,10 @@ def decide(weights: Weights, command: WeightsCommand) -> Sequence[WeightsEvent]:
 
 
 def _reserve(weights: Weights, command: ReserveWeights) -> Sequence[WeightsEvent]:
-    spec = command.spec
-    if weights.claim is not None and weights.claim.key == command.key:
-        return []
+    spec, claim = command.spec, weights.claim
+    if claim is not None and claim.key == command.key:
+        again = claim.job == command.job and claim.turn < command.turn
+        return [_reserved(command)] if again else []
     _refuse_claimed(weights, command.target)
     if isinstance(spec, DeleteSpec):
         _refuse_absent(weights, command.target)
@@ -94,11 +94,27 @@ def _reserve(weights: Weights, command: ReserveWeights) -> Sequence[WeightsEvent
         if weights.installed.key == command.key and not spec.overwrite:
             return []
         _refuse_other_content(weights, command.target, spec)
-    return [
-        WeightsReserved(
-            command.target, command.job, command.key, command.store, command.priority, spec
-        )
-    ]
+    return [_reserved(command)]
+
+
+def _reserved(command: ReserveWeights) -> WeightsReserved:
+    return WeightsReserved(
+        command.target,
+        command.job,
+        command.key,
+        command.store,
+        command.priority,
+        command.spec,
+        command.turn,
+        command.clean,
+    )
+
+
+def _release(weights: Weights, command: ReleaseWeights) -> Sequence[WeightsEvent]:
+    claim = weights.claim
+    if claim is None or claim.job != command.job or claim.turn > command.turn:
+        return []
+    return [WeightsReleased(command.target, command.job)]
 
 
 def _refuse_other_content(weights: Weights, target: str, spec: InstallSpec) -> None:
@@ -121,40 +137,55 @@ def _refuse_absent(weights: Weights, target: str) -> None:
         raise Rejected("not_found", f"no weights are installed as {target}")
 
 
+def _refuse_other_manifest(weights: Weights, target: str, manifest: str) -> None:
+    _refuse_absent(weights, target)
+    if manifest and weights.installed is not None and weights.installed.manifest != manifest:
+        raise Rejected("conflict", f"{target} was replaced while it was being read")
+
+
 def _refuse_in_use(weights: Weights, target: str, done: str) -> None:
     if weights.references:
         users = ", ".join(sorted(weights.references))
         raise Rejected("conflict", f"{target} is in use by {users} and can not be {done}")
 
 
-def _refuse_unclaimed(weights: Weights, target: str, job: str) -> None:
+def _claimed(weights: Weights, target: str, job: str) -> WeightsReserved:
+    """The claim that `job` acts under."""
     if weights.claim is None or weights.claim.job != job:
         raise Rejected("fenced", f"job {job} does not hold {target}")
+    return weights.claim
 
 
 def _record_files(weights: Weights, command: RecordFiles) -> Sequence[WeightsEvent]:
-    _refuse_unclaimed(weights, command.target, command.job)
+    _claimed(weights, command.target, command.job)
     if command.part <= weights.parts:
         return []
+    _refuse_gap(weights, command.part)
     return [WeightsFiles(command.target, command.job, command.part, command.of, command.files)]
 
 
+def _refuse_gap(weights: Weights, part: int) -> None:
+    if part > weights.parts + 1:
+        raise Rejected("conflict", f"part {part} came before part {weights.parts + 1}")
+
+
 def _record_installed(weights: Weights, command: RecordInstalled) -> Sequence[WeightsEvent]:
-    done = weights.installed
+    claim, done = weights.claim, weights.installed
     if done is not None and (done.job, done.manifest) == (command.job, command.manifest):
-        return []
-    _refuse_unclaimed(weights, command.target, command.job)
-    assert weights.claim is not None
-    spec = weights.claim.spec
+        held = claim is not None and claim.job == command.job
+        return [WeightsReleased(command.target, command.job)] if held else []
+    claim = _claimed(weights, command.target, command.job)
+    spec = claim.spec
     if not isinstance(spec, InstallSpec):
         raise Rejected("conflict", f"job {command.job} is not an install")
+    _refuse_gap(weights, command.part)
     files = WeightsFiles(command.target, command.job, command.part, command.of, command.files)
     installed = WeightsInstalled(
         command.target,
         command.job,
         command.manifest,
         spec.key,
-        weights.claim.store,
+        claim.store,
         spec.repo,
         spec.revision,
         spec.commit,
@@ -169,7 +200,8 @@ def _record_installed(weights: Weights, command: RecordInstalled) -> Sequence[We
 def _record_deleted(weights: Weights, target: str, job: str) -> Sequence[WeightsEvent]:
     if weights.installed is None:
         return []
-    _refuse_unclaimed(weights, target, job)
+    if not isinstance(_claimed(weights, target, job).spec, DeleteSpec):
+        raise Rejected("conflict", f"job {job} is not a deletion")
     return [WeightsDeleted(target, job), WeightsReleased(target, job)]
 
 

@@ -14,7 +14,10 @@ AGGREGATE = "weights"
 
 
 class ReserveWeights(Command):
-    """Claim the target for a job. `key` names the content: the same key, the same job."""
+    """Claim the target for a job. `key` names the content: the same key, the same job.
+
+    `turn` counts the job's retries: 0 is the first time. `clean` is the retry's.
+    """
 
     target: Target
     job: JobId
@@ -22,13 +25,16 @@ class ReserveWeights(Command):
     store: Store
     priority: Priority
     spec: JobSpec
+    turn: int = 0
+    clean: bool = False
 
 
 class ReleaseWeights(Command):
-    """End the job's claim, however the job ended."""
+    """End the job's claim, however the job ended, in that turn: not that of a later retry."""
 
     target: Target
     job: JobId
+    turn: int
 
 
 class RecordFiles(Command):
@@ -55,16 +61,22 @@ class RecordInstalled(Command):
 
 
 class RecordVerified(Command):
+    """`manifest` is the sha256 of the one compared with; should it be another's by now, refused."""
+
     target: Target
     job: JobId
     files: int
     bytes: int
+    manifest: str = ""
 
 
 class RecordCorrupted(Command):
+    """`manifest` as in `RecordVerified`."""
+
     target: Target
     job: JobId
     paths: tuple[str, ...]
+    manifest: str = ""
 
 
 class RecordDeleted(Command):
@@ -98,7 +110,8 @@ WeightsCommand: TypeAlias = (
 
 
 class WeightsReserved(Event, tag="weights.reserved"):
-    """Holds all of the job's request, so that whoever finds the claim without its job makes it."""
+    """Holds all of the job's request, so that whoever finds the claim without its job makes it,
+    and whoever finds it with a job that has not been retried `turn` times yet retries it."""
 
     target: str
     job: str
@@ -106,6 +119,8 @@ class WeightsReserved(Event, tag="weights.reserved"):
     store: str
     priority: Priority
     spec: JobSpec
+    turn: int = 0
+    clean: bool = False
 
 
 class WeightsReleased(Event, tag="weights.released"):

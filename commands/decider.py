@@ -3,9 +3,20 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import repeat
 from typing import Generic, TypeVar
 
-from schemas.log import Ambiguous, AnyEvent, Commit, Conflict, EventLog, Outcome, Stream, head
+from schemas.log import (
+    Ambiguous,
+    AnyEvent,
+    Commit,
+    Conflict,
+    EventLog,
+    LogUnavailable,
+    Outcome,
+    Stream,
+    head,
+)
 from schemas.message import Command, Context, Rejected
 
 S = TypeVar("S")
@@ -37,23 +48,34 @@ class Decider(Generic[S, C, E]):
 async def handle(log: EventLog, decider: Decider[S, C, E], command: C, context: Context) -> Outcome:
     """Load, fold, decide, append; begin again if the stream moved or the answer was lost.
 
-    Raises `Rejected`, `Conflict` when the stream never stood still, `LogUnavailable`.
+    Nothing is refused, and nothing counts as done already, but on a fresh history: a replica of
+    the log may not have heard yet of what makes the difference.
+
+    Raises `Rejected` (`busy` when the stream never stood still), or `LogUnavailable`: then the
+    command may have been granted all the same, and asking again with the same id finds out.
     """
     stream = Stream(context.namespace, decider.aggregate, decider.id(command))
     doubt: Conflict | Ambiguous | None = None
-    for _ in range(ATTEMPTS):
-        history = tuple(await log.load(stream, fresh=doubt is not None))
+    for fresh in (False, *repeat(True, ATTEMPTS)):
+        history = tuple(await log.load(stream, fresh=fresh))
         if done := granted(history, context):
             return Outcome(history, done)
-        events = decider.decide(decider.state(history), command)
-        if not events:
-            return Outcome(history, None)
         try:
-            commit = await log.append(stream, head(history), events, context)
-        except (Conflict, Ambiguous) as error:
-            doubt = error
-        else:
-            return Outcome((*history, commit), commit)
+            events = decider.decide(decider.state(history), command)
+        except Rejected:
+            if fresh:
+                raise
+            continue
+        if events:
+            try:
+                commit = await log.append(stream, head(history), events, context)
+                return Outcome((*history, commit), commit)
+            except (Conflict, Ambiguous) as error:
+                doubt = error
+        elif fresh:
+            return Outcome(history, None)
+    if isinstance(doubt, Ambiguous):
+        raise LogUnavailable(str(doubt)) from doubt
     raise Rejected("busy", f"{stream} kept moving through {ATTEMPTS} attempts") from doubt
 
 

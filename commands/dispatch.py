@@ -1,11 +1,12 @@
 """The write side's front door: every command, whoever sends it, enters here."""
 
+import asyncio
 from typing import Any, get_args
 
 from commands import job, token, weights
 from commands.decider import Decider, handle
 from schemas.job import JobCommand
-from schemas.log import EventLog, Outcome
+from schemas.log import EventLog, LogUnavailable, Outcome
 from schemas.message import Command, Context
 from schemas.token import TokenCommand
 from schemas.weights import WeightsCommand
@@ -21,6 +22,10 @@ DECIDERS: dict[type[Command], Decider[Any, Any, Any]] = {
 }
 
 
+DEADLINE = 10.0
+"""Seconds after which a command is given up, however the log comes and goes meanwhile."""
+
+
 class Dispatcher:
     """Carries out commands on a log."""
 
@@ -29,4 +34,8 @@ class Dispatcher:
 
     async def __call__(self, command: Command, context: Context) -> Outcome:
         """Raises `Rejected` when the state does not allow it, `LogUnavailable`."""
-        return await handle(self._log, DECIDERS[type(command)], command, context)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await handle(self._log, DECIDERS[type(command)], command, context)
+        except TimeoutError as error:
+            raise LogUnavailable(f"no answer within {DEADLINE:g} seconds") from error

@@ -7,9 +7,11 @@ last message that was handed on.
 """
 
 import asyncio
+import contextlib
 import logging
+import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 
 import msgspec
@@ -27,6 +29,13 @@ CREDIT_BYTES = 8 * 1024 * 1024
 HEARTBEAT = 2.0
 SILENCE = 3 * HEARTBEAT
 """Seconds without a message or a heartbeat after which the consumer counts as lost."""
+
+GLANCE = 1.0
+"""Seconds between looks at whether the connection is still the same."""
+
+HEARTBEAT_STATUS = "100"
+PULL_OVER = ("404", "408")
+PULL_SPENT = ("Batch Completed", "Message Size Exceeds MaxBytes")
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +57,7 @@ class _Lost(Exception):
 
 
 class Follower:
-    """Everything in `stream` past `after`, as an async iterator of non-empty batches."""
+    """Everything in `stream` past `after`; `batches` reads it, inside `async with`."""
 
     def __init__(self, nats: Client, stream: str, after: int) -> None:
         self._nats = nats
@@ -60,7 +69,8 @@ class Follower:
         self._arrived: deque[Msg] = deque()
         self._bell = asyncio.Event()
         self._consumer = ""
-        self._generation = 0  # of consumers: what a former one still sends is not for us
+        self._connection = 0
+        self._pulls = 0
         self._delivered = 0
         self._credit = 0
 
@@ -80,8 +90,10 @@ class Follower:
             await self._subscription.unsubscribe()
             await self._forget_consumer()
 
-    async def __aiter__(self) -> AsyncIterator[list[Stored]]:
-        while True:
+    async def batches(self) -> AsyncGenerator[list[Stored]]:
+        """What has arrived since the last one, never nothing. Ends when the connection is closed,
+        which is for good, unlike everything else that can happen to it."""
+        while not self._nats.is_closed:
             try:
                 if not self._consumer:
                     await self._make_consumer()
@@ -98,9 +110,14 @@ class Follower:
 
     async def _make_consumer(self) -> None:
         self._arrived.clear()
-        info = await self._js.add_consumer(
+        self._delivered = 0
+        self._connection = self._nats.stats["reconnects"]
+        # Named by us, so that it can be deleted even when its making was never confirmed.
+        self._consumer = secrets.token_hex(8)
+        await self._js.add_consumer(
             self._stream,
             ConsumerConfig(
+                name=self._consumer,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=self._after + 1,
                 ack_policy=AckPolicy.NONE,
@@ -109,9 +126,6 @@ class Follower:
                 num_replicas=1,
             ),
         )
-        self._consumer = info.name or ""
-        self._generation += 1
-        self._delivered = self._credit = 0
         await self._pull()
 
     async def _forget_consumer(self) -> None:
@@ -124,15 +138,13 @@ class Follower:
 
     async def _pull(self) -> None:
         self._credit = CREDIT
+        self._pulls += 1
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
-        await self._nats.publish(subject, PULL, reply=f"{self._inbox}.{self._generation}")
+        await self._nats.publish(subject, PULL, reply=f"{self._inbox}.{self._pulls}")
 
     async def _batch(self) -> list[Stored]:
         """Wait for something to arrive, then take all that has."""
-        if not self._arrived:
-            self._bell.clear()
-            async with asyncio.timeout(SILENCE):
-                await self._bell.wait()
+        await self._arrival()
         batch: list[Stored] = []
         while self._arrived and len(batch) < CREDIT:
             message = self._arrived.popleft()
@@ -146,6 +158,16 @@ class Follower:
             await self._pull()
         return batch
 
+    async def _arrival(self) -> None:
+        async with asyncio.timeout(SILENCE):
+            while not self._arrived:
+                # What is sent while a connection is down is lost, and the consumer may not know.
+                if self._nats.stats["reconnects"] != self._connection:
+                    raise _Lost("the connection is another")
+                self._bell.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._bell.wait(), GLANCE)
+
     def _take(self, message: Msg) -> Stored | None:
         consumer, position, delivered = sequences(message.reply)
         if consumer != self._consumer:
@@ -157,13 +179,13 @@ class Follower:
         return Stored(position, message.headers or {}, message.data)
 
     def _status(self, message: Msg) -> None:
-        if message.subject != f"{self._inbox}.{self._generation}":
+        if message.subject != f"{self._inbox}.{self._pulls}":
+            return  # about a pull that was over already
+        headers = message.headers or {}
+        status, description = headers.get("Status", ""), headers.get("Description", "")
+        if status == HEARTBEAT_STATUS:
             return
-        status = (message.headers or {}).get("Status", "")
-        description = (message.headers or {}).get("Description", "")
-        if status == "100":
-            return
-        if status in ("404", "408") or "MaxBytes" in description or "Batch" in description:
+        if status in PULL_OVER or description in PULL_SPENT:
             self._credit = 0
             return
         raise _Lost(f"{status} {description}")

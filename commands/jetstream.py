@@ -5,26 +5,37 @@ one aggregate, so the last sequence on that subject is its optimistic lock.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import datetime
+from urllib.parse import quote, unquote
 
 import msgspec
 from nats.aio.client import Client
-from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError
 
 from commands.direct import DirectReader, Stored
 from commands.following import Follower
-from commands.memory import new_commit
-from schemas.log import Ambiguous, AnyEvent, Commit, Conflict, Head, LogUnavailable, Stream
-from schemas.message import Context
+from schemas.log import (
+    MAX_COMMIT_BYTES,
+    Ambiguous,
+    AnyEvent,
+    Commit,
+    Conflict,
+    Head,
+    LogUnavailable,
+    Stream,
+    new_commit,
+)
+from schemas.message import Context, Rejected
 
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
-NO_SPACE = frozenset({10047, 10077, 10122, 10023})
-STORE_FAILED = 10077
+NO_SPACE = frozenset({10023, 10047, 10077, 10122})
+"""The stream is at its `max_bytes`, or the server at its own limit. A file system that is full
+gets no answer at all: the server says so in its own log only."""
 
 TYPES = "Mllm-Types"
 ACTOR = "Mllm-Actor"
@@ -33,8 +44,9 @@ CAUSATION = "Mllm-Causation"
 WRITTEN = "Mllm-At"
 PREVIOUS = "Mllm-Previous"
 TRACEPARENT = "traceparent"
+PLAIN = re.compile(r"[!-$&-~]([ -$&-~]*[!-$&-~])?")
 
-MAX_COMMIT_BYTES = 256 * 1024
+MAX_HEADER_BYTES = 4 * 1024
 PATIENCE = 5.0
 """Seconds an answer is waited for before the outcome counts as unknown."""
 
@@ -53,7 +65,8 @@ class LogNames(msgspec.Struct, frozen=True):
         return f"{self.prefix}evt"
 
     def subject(self, stream: Stream) -> str:
-        return f"{self.root}.{stream.namespace}.{stream.aggregate}.{stream.id}"
+        """The one literal subject of an aggregate. Raises `Rejected` with `invalid`."""
+        return f"{self.root}.{stream.path}"
 
 
 def stream_config(names: LogNames, *, replicas: int, epoch: str, max_bytes: int) -> StreamConfig:
@@ -65,7 +78,7 @@ def stream_config(names: LogNames, *, replicas: int, epoch: str, max_bytes: int)
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
         max_bytes=max_bytes,
-        max_msg_size=MAX_COMMIT_BYTES,
+        max_msg_size=MAX_COMMIT_BYTES + MAX_HEADER_BYTES,
         num_replicas=replicas,
         duplicate_window=120,
         allow_direct=True,
@@ -106,17 +119,14 @@ class JetStreamLog:
     async def append(
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:
-        commit = new_commit(0, stream, at, events, context)
-        if len(commit.data) > MAX_COMMIT_BYTES - 4096:
-            raise ValueError(f"a commit of {len(commit.data)} bytes is too large for the log")
+        commit = new_commit(at, stream, events, context)
         subject = self._names.subject(stream)
+        headers = _headers(subject, at, commit)
         try:
-            ack = await self._js.publish(
-                subject, commit.data, headers=_headers(subject, at, commit), stream=None
-            )
+            ack = await self._js.publish(subject, commit.data, headers=headers)
         except APIError as error:
             raise _refusal(stream, error) from error
-        except (ConnectionClosedError, NatsTimeout, NoRespondersError, NatsError) as error:
+        except (TimeoutError, NatsError) as error:
             raise Ambiguous(f"append to {stream}: {_why(error)}") from error
         if ack.duplicate:
             raise Ambiguous(f"append to {stream}: seen before")
@@ -124,14 +134,16 @@ class JetStreamLog:
 
     async def follow(self, after: int) -> AsyncIterator[Sequence[Commit]]:
         follower = Follower(self._nats, self._names.stream, after)
-        async with follower:
-            async for messages in follower:
+        async with follower, aclosing(follower.batches()) as batches:
+            async for messages in batches:
                 yield [_commit(message) for message in messages]
 
     async def fetch(self, positions: Sequence[int]) -> Sequence[Commit]:
         try:
             async with asyncio.timeout(PATIENCE):
-                found = await asyncio.gather(*map(self._reader.position, positions))
+                found = await asyncio.gather(
+                    *(self._reader.position(p) for p in positions if p > 0)
+                )
         except (TimeoutError, NatsError) as error:
             raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
         return [_commit(message) for message in found if message is not None]
@@ -154,20 +166,27 @@ class JetStreamLog:
 
 def _headers(subject: str, at: Head, commit: Commit) -> dict[str, str]:
     headers: dict[str, str] = {
-        Header.MSG_ID: f"{commit.command}@{subject}",
+        Header.MSG_ID: f"{_plain(commit.command)}@{subject}",
         Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(at.position),
         TYPES: ",".join(commit.types),
-        ACTOR: commit.actor,
-        CORRELATION: commit.correlation,
+        ACTOR: _plain(commit.actor),
+        CORRELATION: _plain(commit.correlation),
         WRITTEN: commit.at.isoformat(),
     }
     if at.hash:
         headers[PREVIOUS] = at.hash
     if commit.causation:
-        headers[CAUSATION] = commit.causation
+        headers[CAUSATION] = _plain(commit.causation)
     if commit.traceparent:
-        headers[TRACEPARENT] = commit.traceparent
+        headers[TRACEPARENT] = _plain(commit.traceparent)
+    if sum(map(len, headers.values())) > MAX_HEADER_BYTES - 512:
+        raise Rejected("invalid", "what was said of who, why and whence is too long to keep")
     return headers
+
+
+def _plain(value: str) -> str:
+    """A header's value as it may travel: nothing in it ends a line or is trimmed away."""
+    return value if PLAIN.fullmatch(value) else quote(value)
 
 
 def _commit(message: Stored) -> Commit:
@@ -177,11 +196,11 @@ def _commit(message: Stored) -> Commit:
         position=message.position,
         stream=Stream(*subject.split(".")[-3:]),
         at=datetime.fromisoformat(headers[WRITTEN]),
-        command=command,
-        actor=headers[ACTOR],
-        correlation=headers[CORRELATION],
-        causation=headers.get(CAUSATION, ""),
-        traceparent=headers.get(TRACEPARENT, ""),
+        command=unquote(command),
+        actor=unquote(headers[ACTOR]),
+        correlation=unquote(headers[CORRELATION]),
+        causation=unquote(headers.get(CAUSATION, "")),
+        traceparent=unquote(headers.get(TRACEPARENT, "")),
         previous=headers.get(PREVIOUS, ""),
         types=tuple(headers[TYPES].split(",")),
         data=message.data,

@@ -12,7 +12,7 @@ class Jobs:
         self._log = log
 
     async def __call__(self, namespace: str, job: str) -> Seen:
-        history = await self._log.load(Stream(namespace, jobs.decider.aggregate, job))
+        history = await self._log.load(Stream(namespace, jobs.decider.aggregate, job), fresh=True)
         started = [c.at for c in history for event in c.events if isinstance(event, JobStarted)]
         return Seen(
             job=jobs.decider.state(history),

@@ -1,29 +1,34 @@
 """An event log in a list, for tests of what surrounds it: the promises of the real one, kept."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from schemas.log import AnyEvent, Commit, Conflict, Head, Stream, head
+from schemas.log import AnyEvent, Commit, Conflict, Head, Stream, head, new_commit
 from schemas.message import Context
 
 
 class MemoryLog:
     def __init__(self) -> None:
         self._commits: list[Commit] = []
+        self._streams: defaultdict[str, list[Commit]] = defaultdict(list)
         self._moved = asyncio.Condition()
 
     async def load(self, stream: Stream, *, fresh: bool = False) -> Sequence[Commit]:
-        return [commit for commit in self._commits if commit.stream == stream]
+        return tuple(self._streams.get(stream.path, ()))
 
     async def append(
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:
+        commit = new_commit(at, stream, events, context)
         async with self._moved:
-            if head(await self.load(stream)).position != at.position:
+            history = self._streams[stream.path]
+            if head(history).position != at.position:
                 raise Conflict(str(stream))
-            commit = new_commit(len(self._commits) + 1, stream, at, events, context)
+            commit = msgspec.structs.replace(commit, position=len(self._commits) + 1)
+            history.append(commit)
             self._commits.append(commit)
             self._moved.notify_all()
         return commit
@@ -42,22 +47,3 @@ class MemoryLog:
 
     async def end(self) -> int:
         return len(self._commits)
-
-
-def new_commit(
-    position: int, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
-) -> Commit:
-    """The commit that `events` become, chained to the one before it."""
-    return Commit(
-        position=position,
-        stream=stream,
-        at=context.at,
-        command=context.command,
-        actor=context.actor,
-        correlation=context.correlation or context.command,
-        causation=context.causation,
-        traceparent=context.traceparent,
-        previous=at.hash,
-        types=tuple(str(type(event).__struct_config__.tag) for event in events),
-        data=msgspec.json.encode(events),
-    )

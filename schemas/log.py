@@ -1,7 +1,8 @@
 """The shape of the event log: commits, and the one port through which they are read and written."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple, Protocol, TypeAlias
@@ -9,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import msgspec
 
 from schemas.job import JobEvent
-from schemas.message import Command, Context
+from schemas.message import Command, Context, Rejected
 from schemas.token import TokenEvent
 from schemas.upcasting import Decode, event_decoder
 from schemas.weights import WeightsEvent
@@ -19,12 +20,26 @@ AnyEvent: TypeAlias = JobEvent | WeightsEvent | TokenEvent  # one name per aggre
 decode_events: Decode[AnyEvent] = event_decoder(AnyEvent)
 
 
+MAX_COMMIT_BYTES = 252 * 1024
+"""Of events in one commit; what says who, why and when comes on top."""
+
+LITERAL = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
 class Stream(NamedTuple):
     """The history of one aggregate: `evt.<namespace>.<aggregate>.<id>`."""
 
     namespace: str
     aggregate: str
     id: str
+
+    @property
+    def path(self) -> str:
+        """All three, dotted. Raises `Rejected` with `invalid` when one could name several."""
+        path = f"{self.namespace}.{self.aggregate}.{self.id}"
+        if LITERAL.fullmatch(path) is None:
+            raise Rejected("invalid", f"{path!r} does not name one history")
+        return path
 
     def __str__(self) -> str:
         return f"{self.aggregate}/{self.id}"
@@ -56,15 +71,45 @@ class Commit(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def hash(self) -> str:
-        return chain(self.previous, self.stream, self.at, self.data)
+        """What the aggregate's next commit carries as `previous`. It covers all but the position,
+        so changing anything that was said, or who said it, breaks the chain."""
+        said = (
+            self.previous,
+            self.stream.path,
+            self.at.isoformat(),
+            self.command,
+            self.actor,
+            self.correlation,
+            self.causation,
+            self.traceparent,
+            self.types,
+        )
+        digest = hashlib.sha256(msgspec.json.encode(said))
+        digest.update(self.data)
+        return digest.hexdigest()
 
 
-def chain(previous: str, stream: Stream, at: datetime, data: bytes) -> str:
-    """The hash that the aggregate's next commit carries: changing any stored byte breaks it."""
-    subject = ".".join(stream)
-    digest = hashlib.sha256(f"{previous}\n{subject}\n{at.isoformat()}\n".encode())
-    digest.update(data)
-    return digest.hexdigest()
+def new_commit(at: "Head", stream: Stream, events: Sequence[AnyEvent], context: Context) -> Commit:
+    """The commit that `events` become behind `at`: its position is 0 until the log gives it one.
+
+    Raises `ValueError` when there are none, or too many for one commit.
+    """
+    data = msgspec.json.encode(events)
+    if not events or len(data) > MAX_COMMIT_BYTES:
+        raise ValueError(f"{len(events)} events of {len(data)} bytes do not make a commit")
+    return Commit(
+        position=0,
+        stream=stream,
+        at=context.at,
+        command=context.command,
+        actor=context.actor,
+        correlation=context.correlation or context.command,
+        causation=context.causation,
+        traceparent=context.traceparent,
+        previous=at.hash,
+        types=tuple(str(type(event).__struct_config__.tag) for event in events),
+        data=data,
+    )
 
 
 class Head(NamedTuple):
@@ -76,6 +121,20 @@ class Head(NamedTuple):
 
 def head(history: Sequence[Commit]) -> Head:
     return Head(history[-1].position, history[-1].hash) if history else Head()
+
+
+def broken_link(commits: Iterable[Commit]) -> Commit | None:
+    """The first commit that does not carry the hash of its aggregate's commit before it.
+
+    `commits` are in order and whole from the beginning: one aggregate's, or the whole log's. What
+    was said last is sealed only by what will be said next.
+    """
+    last: dict[Stream, str] = {}
+    for commit in commits:
+        if commit.previous != last.get(commit.stream, ""):
+            return commit
+        last[commit.stream] = commit.hash
+    return None
 
 
 class Conflict(Exception):

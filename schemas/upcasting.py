@@ -9,8 +9,10 @@ from typing import Any, Generic, Protocol, TypeVar, get_args
 
 import msgspec
 
+from schemas.message import Event
+
 E_co = TypeVar("E_co", covariant=True)
-E = TypeVar("E")
+E = TypeVar("E", bound=Event)
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -19,7 +21,7 @@ UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 
 
 class UnknownEvent(Exception):
-    """An event of a type this build does not know: a newer one wrote it."""
+    """An event of a type or a version that this build does not know: a newer one wrote it."""
 
 
 class Decode(Protocol[E_co]):
@@ -34,7 +36,7 @@ class EventDecoder(Generic[E]):
     """Decodes a commit's JSON array of events into the classes of one union."""
 
     def __init__(self, union: Any, upcasters: Mapping[tuple[str, int], Upcaster]) -> None:
-        self._known = frozenset(event_types(union))
+        self._versions = {kind: _version(event) for kind, event in event_types(union).items()}
         self._old = frozenset(kind for kind, _ in upcasters)
         self._upcasters = upcasters
         self._all = msgspec.json.Decoder[tuple[E, ...]](tuple[union, ...])
@@ -43,11 +45,17 @@ class EventDecoder(Generic[E]):
 
     def __call__(self, data: bytes, types: tuple[str, ...]) -> tuple[E, ...]:
         for kind in types:
-            if kind not in self._known:
+            if kind not in self._versions:
                 raise UnknownEvent(f"event type {kind} was written by a newer version")
         if self._old.isdisjoint(types):
-            return self._all.decode(data)
-        return tuple(map(self._upcast, types, self._raw.decode(data)))
+            events = self._all.decode(data)
+        else:
+            stored = zip(types, self._raw.decode(data), strict=True)
+            events = tuple(self._upcast(kind, raw) for kind, raw in stored)
+        for kind, event in zip(types, events, strict=True):
+            if event.v > self._versions[kind]:
+                raise UnknownEvent(f"{kind} v{event.v} was written by a newer version")
+        return events
 
     def _upcast(self, kind: str, raw: msgspec.Raw) -> E:
         version = msgspec.json.decode(raw, type=_Head).v
@@ -59,9 +67,15 @@ class EventDecoder(Generic[E]):
         return decoded
 
 
-def event_types(union: Any) -> Mapping[str, type]:
+def event_types(union: Any) -> Mapping[str, type[Event]]:
     """The event classes of a union by their stored type."""
     return {member.__struct_config__.tag: member for member in get_args(union)}
+
+
+def _version(event: type[Event]) -> int:
+    """The version of the stored form that the class has: what its `v` is unless said."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(event)}
+    return int(defaults["v"])
 
 
 def event_decoder(

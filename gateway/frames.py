@@ -1,0 +1,135 @@
+"""Events as they travel on the event stream: each encoded once, as the bytes every client gets."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.api.events import CloudEvent, cloud_events
+from schemas.live import Tick
+from schemas.log import Commit, Stream
+from schemas.names import SYSTEM
+
+TICK = "job.tick"
+SOURCE = "/gateway"
+
+
+class Entry(NamedTuple):
+    """A commit, or a tick, on the stream: one frame for each event, in order."""
+
+    stream: Stream
+    types: tuple[str, ...]
+    frames: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.frames))
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which events a client asked for and may see. `namespace` None is all of them; `families`
+    are prefixes of types, as `job.` for `job.*`; nothing named is everything."""
+
+    namespace: str | None
+    system: bool = False
+    types: frozenset[str] = frozenset()
+    families: tuple[str, ...] = ()
+    aggregate: str = ""
+    id: str = ""
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing that the namespace holds is left out."""
+        return not (self.types or self.families or self.aggregate or self.id)
+
+    def admits(self, namespace: str, aggregate: str, id: str) -> bool:
+        if namespace == SYSTEM and not self.system:
+            return False
+        if self.namespace not in (None, namespace):
+            return False
+        return self.aggregate in ("", aggregate) and self.id in ("", id)
+
+    def takes(self, type: str) -> bool:
+        if not self.types and not self.families:
+            return True
+        return type in self.types or type.startswith(self.families)
+
+    def frames(self, entry: Entry, skip: int = 0) -> Sequence[bytes]:
+        """The frames of an entry, past the first `skip`, that pass."""
+        if not self.admits(*entry.stream):
+            return ()
+        pairs = zip(entry.types[skip:], entry.frames[skip:], strict=True)
+        return [frame for type, frame in pairs if self.takes(type)]
+
+
+def types_of(wanted: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Types and families out of what a client wrote: `job.*`, `weights.installed`, `*`."""
+    names = {name for text in wanted for name in text.split(",") if name}
+    if "*" in names:
+        return frozenset(), ()
+    families = tuple(sorted(name[:-1] for name in names if name.endswith(".*")))
+    return frozenset(name for name in names if not name.endswith(".*")), families
+
+
+def commit_entry(commit: Commit) -> Entry:
+    frames = tuple(_frame(event.type, event, event.id) for event in cloud_events(commit))
+    return Entry(commit.stream, commit.types, frames)
+
+
+def tick_entry(tick: Tick, position: int) -> Entry:
+    """Live byte counts, which are not in the log: their frame has no id to resume from."""
+    event = CloudEvent(
+        id=f"{tick.job}.{tick.attempt}.{int(tick.at.timestamp() * 1000)}",
+        source=f"/{tick.namespace}/job",
+        type=TICK,
+        subject=f"job/{tick.job}",
+        time=tick.at,
+        sequence=position,
+        namespace=tick.namespace,
+        actor=tick.worker,
+        correlationid="",
+        data=msgspec.Raw(msgspec.json.encode(tick)),
+    )
+    return Entry(Stream(tick.namespace, "job", tick.job), (TICK,), (_frame(TICK, event),))
+
+
+class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A word about the stream itself. What it says is in `data`, and beside it as attributes."""
+
+    type: str
+    id: str
+    sequence: int
+    data: dict[str, int | str]
+    count: int | None = None
+    epoch: str = ""
+    source: str = SOURCE
+    specversion: str = "1.0"
+    datacontenttype: str = "application/json"
+
+
+def seed_start(position: int) -> bytes:
+    return _note("stream.seed.start", {"sequence": position})
+
+
+def seed_complete(count: int, position: int) -> bytes:
+    return _note("stream.seed.complete", {"count": count, "sequence": position})
+
+
+def reset(epoch: str, position: int) -> bytes:
+    """The client's position means nothing here; these are the ones that do."""
+    return _note("stream.reset", {"epoch": epoch, "sequence": position})
+
+
+def _note(type: str, data: dict[str, int | str]) -> bytes:
+    fields = {"type": type, "id": f"{type}/{data['sequence']}", "data": data, **data}
+    note = msgspec.convert(fields, Note)
+    return _frame(type, note)
+
+
+def _frame(type: str, event: object, id: str = "") -> bytes:
+    named = f"id: {id}\n" if id else ""
+    return b"%sevent: %s\ndata: %s\n\n" % (
+        named.encode(),
+        type.encode(),
+        msgspec.json.encode(event),
+    )

@@ -1,0 +1,60 @@
+"""The parameters that several routes share, and what they may look like."""
+
+from typing import Annotated, TypeAlias
+
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
+
+from schemas.names import SECRET, TARGET, ULID
+
+LAST_POSITION = 2**63 - 1
+
+END = r"(?!\n)"
+"""After a `$`, which in Python also stands before a last line feed."""
+
+JobPath: TypeAlias = Annotated[
+    str, PathParameter(pattern=ULID + END, description="A job's id, a ULID.")
+]
+TokenPath: TypeAlias = Annotated[
+    str, PathParameter(pattern=r"^[A-Za-z0-9]{1,64}$" + END, description="A token's id.")
+]
+SecretPath: TypeAlias = Annotated[
+    str, PathParameter(pattern=SECRET + END, max_length=63, description="A secret's name.")
+]
+WeightsName: TypeAlias = Annotated[
+    str, QueryParameter(pattern=TARGET + END, max_length=193, description="The weights' target.")
+]
+Limit: TypeAlias = Annotated[
+    int, QueryParameter(ge=1, le=500, description="Items on a page at most.")
+]
+Cursor: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^[A-Za-z0-9_=.:~-]+$" + END,
+        max_length=512,
+        description="The `nextCursor` of the page before.",
+    ),
+]
+Text: TypeAlias = Annotated[
+    str | None, QueryParameter(pattern=r"^[^\x00-\x1f\x7f]+$" + END, max_length=200)
+]
+Position: TypeAlias = Annotated[
+    int | None, QueryParameter(ge=0, le=LAST_POSITION, description="A position in the log.")
+]
+MinSequence: TypeAlias = Annotated[
+    int | None,
+    QueryParameter(
+        ge=0,
+        le=LAST_POSITION,
+        description="Wait until the answer holds what was written up to this position.",
+    ),
+]
+MinSequenceHeader: TypeAlias = Annotated[
+    int | None, HeaderParameter(name="X-Min-Sequence", ge=0, le=LAST_POSITION)
+]
+AsOf: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^[0-9A-Za-z:.+-]{1,40}$" + END,
+        description="How things stood at a time (RFC 3339), or at a position (`seq:4711`).",
+    ),
+]

@@ -1,0 +1,180 @@
+"""Errors as RFC 9457 problems: one table from codes to statuses, and nothing unexpected shown."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from schemas.api.problem import Problem
+from schemas.log import Conflict, LogUnavailable
+from schemas.message import Rejected
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+
+STATUS: Mapping[str, int] = {
+    "invalid": 400,
+    "unknown_parameter": 400,
+    "unauthenticated": 401,
+    "token_expired": 401,
+    "token_revoked": 401,
+    "forbidden_scope": 403,
+    "forbidden_namespace": 403,
+    "gated": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "busy": 409,
+    "conflict": 409,
+    "fenced": 409,
+    "stopping": 409,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "idempotency_mismatch": 422,
+    "nothing_to_install": 422,
+    "secret_not_found": 422,
+    "sequence_beyond_log": 422,
+    "unknown_store": 422,
+    "unsafe_path": 422,
+    "internal": 500,
+    "hub_unreachable": 503,
+    "log_unavailable": 503,
+    "read_model_behind": 503,
+    "read_models_unavailable": 503,
+    "secrets_unavailable": 503,
+    "no_space": 507,
+}
+"""Every code that a request may be answered with."""
+
+OTHERWISE = 422
+"""A command that was understood and refused, for a reason that has no status of its own."""
+
+CODES: Mapping[int, str] = {
+    400: "invalid",
+    401: "unauthenticated",
+    403: "forbidden_scope",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+"""What the framework's own refusals are called."""
+
+REMEDIES: Mapping[str, str] = {
+    "unauthenticated": "send `Authorization: Bearer TOKEN`",
+    "token_expired": "rotate the token, or have another issued",
+    "token_revoked": "have another token issued",
+    "read_models_unavailable": "try again; commands and the event stream still work",
+    "log_unavailable": "try again in a moment",
+    "read_model_behind": "try again in a moment",
+}
+
+Headers: TypeAlias = dict[str, str]
+AnyRequest: TypeAlias = Request[Any, Any, Any]
+
+logger = logging.getLogger(__name__)
+
+
+def problem(
+    code: str, detail: str, *, status: int | None = None, details: Mapping[str, object] = {}
+) -> Problem:
+    """The problem that `code` names. A `remedy` among `details` overrules the usual one."""
+    status = status or STATUS.get(code, OTHERWISE)
+    facts = {key: value for key, value in details.items() if key not in ("remedy", "errors")}
+    errors = details.get("errors", ())
+    return Problem(
+        type=f"urn:mllm:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        remedy=str(details.get("remedy") or REMEDIES.get(code, "")),
+        errors=tuple(map(str, errors)) if isinstance(errors, list | tuple) else (),
+        details=facts,
+    )
+
+
+def headers_of(problem: Problem) -> Headers:
+    """What the answer's headers say about it."""
+    if problem.status == 401:
+        error = "" if problem.code == "unauthenticated" else ', error="invalid_token"'
+        return {"WWW-Authenticate": f'Bearer realm="mllm"{error}'}
+    if problem.code == "forbidden_scope":
+        return {"WWW-Authenticate": 'Bearer realm="mllm", error="insufficient_scope"'}
+    if problem.status == 503:
+        return {"Retry-After": str(RETRY_SECONDS)}
+    return {}
+
+
+def answer(
+    request: AnyRequest, problem: Problem, headers: Headers | None = None
+) -> Response[bytes]:
+    request_id = str(request.scope.get("state", {}).get("request_id", ""))
+    body = msgspec.json.encode(msgspec.structs.replace(problem, request_id=request_id))
+    return Response(
+        body,
+        status_code=problem.status,
+        headers=headers_of(problem) | (headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def on_rejected(request: AnyRequest, error: Rejected) -> Response[bytes]:
+    return answer(request, problem(error.code, str(error), details=error.details))
+
+
+def on_log_unavailable(request: AnyRequest, error: LogUnavailable) -> Response[bytes]:
+    logger.warning("the log is unavailable: %s", error)
+    return answer(request, problem("log_unavailable", "the event log does not answer"))
+
+
+def on_conflict(request: AnyRequest, error: Conflict) -> Response[bytes]:
+    return answer(request, problem("busy", "too many changes at once; try again"))
+
+
+def on_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """What the framework refused: a route, a method, a parameter, a body."""
+    if error.status_code >= 500:
+        return on_unexpected(request, error)
+    code = CODES.get(error.status_code, "invalid")
+    details = {"errors": _errors(error.extra)}
+    headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
+    shown = problem(code, _detail(code), status=error.status_code, details=details)
+    return answer(request, shown, headers)
+
+
+def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Logged whole, shown not at all."""
+    logger.error("a request failed unexpectedly", exc_info=error)
+    return answer(request, problem("internal", "something went wrong here; it has been logged"))
+
+
+def _detail(code: str) -> str:
+    return {
+        "invalid": "the request is not valid",
+        "not_found": "there is no such route",
+        "method_not_allowed": "this route does not take that method",
+        "too_large": "the request's body is too large",
+        "unsupported_media_type": "the request's body has to be application/json",
+    }.get(code, HTTPStatus(STATUS[code]).phrase)
+
+
+def _errors(extra: object) -> list[str]:
+    """What Litestar says of each bad parameter, as one line each: it never shows the value."""
+    found: list[str] = []
+    for error in extra if isinstance(extra, list) else ():
+        where, what = str(error.get("key", "")), str(error.get("message", ""))
+        found.append(f"{where}: {what}" if where else what)
+    return found
+
+
+HANDLERS: Mapping[Any, Any] = {
+    Rejected: on_rejected,
+    LogUnavailable: on_log_unavailable,
+    Conflict: on_conflict,
+    HTTPException: on_http,
+    Exception: on_unexpected,
+}

@@ -6,9 +6,11 @@ import os
 import random
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import PackageNotFoundError, files
+from itertools import islice
 from pathlib import Path
 from signal import SIGTERM
 
@@ -73,24 +75,7 @@ class Nats:
         return Part("nats", argv, self.ready, ENV, within=120.0, orphaned=SIGTERM)
 
     async def ready(self) -> bool:
-        """Whether it takes connections and JetStream answers."""
-        try:
-            connection = await nats.connect(
-                self.url,
-                allow_reconnect=False,
-                connect_timeout=2,
-                reconnect_time_wait=0.02,  # the first connection, too, is tried again and again
-                error_cb=_unheard,
-            )
-        except (NatsError, OSError, TimeoutError):
-            return False
-        try:
-            await connection.jetstream(timeout=2).account_info()
-        except (NatsError, TimeoutError):
-            return False
-        finally:
-            await connection.close()
-        return True
+        return await answers(self.url)
 
     async def ailment(self) -> str | None:
         """Why a running server is not healthy, if it is not.
@@ -110,6 +95,27 @@ class Nats:
             return None  # not running, which is its keeper's business
         finally:
             monitor.close()
+
+
+async def answers(url: str) -> bool:
+    """Whether the server there takes connections, and its JetStream answers."""
+    try:
+        connection = await nats.connect(
+            url,
+            allow_reconnect=False,
+            connect_timeout=2,
+            reconnect_time_wait=0.02,  # the first connection, too, is tried again and again
+            error_cb=_unheard,
+        )
+    except (NatsError, OSError, TimeoutError):
+        return False
+    try:
+        await connection.jetstream(timeout=2).account_info()
+    except (NatsError, TimeoutError):
+        return False
+    finally:
+        await connection.close()
+    return True
 
 
 def prepare(data: DataDir, port: int | None = None) -> Nats:
@@ -141,10 +147,10 @@ def binary() -> Path:
         ) from error
 
 
-def free_port(besides: int = 0) -> int:
-    """A port that nobody listens on, other than `besides`."""
-    ports = random.sample(PORTS, len(PORTS))
-    return next(port for port in ports if port != besides and is_free(port))
+def free_ports(count: int) -> Sequence[int]:
+    """As many different ports that nobody listens on."""
+    free = (port for port in random.sample(PORTS, 1000) if is_free(port))
+    return list(islice(free, count))
 
 
 def is_free(port: int) -> bool:
@@ -160,12 +166,10 @@ def is_free(port: int) -> bool:
 
 def _settings(remembered: Path, wanted: int | None) -> Settings:
     old = _recall(remembered)
-    port, monitor = wanted or old.port, old.monitor_port
-    if not is_free(port):
-        port = free_port()
-    if monitor == port or not is_free(monitor):
-        monitor = free_port(besides=port)
-    settings = Settings(port, monitor, old.password)
+    spare = [port for port in free_ports(5) if port not in (wanted, old.port, old.monitor_port)]
+    port = wanted or (old.port if is_free(old.port) else spare[0])
+    monitor_stays = old.monitor_port != port and is_free(old.monitor_port)
+    settings = Settings(port, old.monitor_port if monitor_stays else spare[1], old.password)
     if settings != old or not remembered.exists():
         write_private(remembered, msgspec.json.encode(settings), durable=True)
     return settings
@@ -173,8 +177,8 @@ def _settings(remembered: Path, wanted: int | None) -> Settings:
 
 def _recall(remembered: Path) -> Settings:
     if not remembered.exists():
-        port = free_port()
-        return Settings(port, free_port(besides=port), secrets.token_hex(24))
+        port, monitor_port = free_ports(2)
+        return Settings(port, monitor_port, secrets.token_hex(24))
     try:
         return msgspec.json.decode(remembered.read_bytes(), type=Settings)
     except msgspec.DecodeError as error:

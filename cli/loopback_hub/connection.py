@@ -26,7 +26,7 @@ class Pace:
 
     def __init__(self, bytes_per_second: int | None) -> None:
         self._rate = bytes_per_second
-        self._due = 0.0
+        self._due: float | None = None
 
     def grant(self, wanted: int) -> int:
         """Wait until more may go, and say how many of the wanted bytes."""
@@ -34,9 +34,10 @@ class Pace:
             return min(wanted, MOST_AT_ONCE)
         count = min(wanted, MOST_AT_ONCE, max(1, self._rate // 100))
         now = time.monotonic()
-        if self._due > now:
-            time.sleep(self._due - now)
-        self._due = max(self._due, now - CREDIT_SECONDS) + count / self._rate
+        due = now if self._due is None else self._due
+        if due > now:
+            time.sleep(due - now)
+        self._due = max(due, now - CREDIT_SECONDS) + count / self._rate
         return count
 
 

@@ -1,6 +1,6 @@
 """The Hub on loopback, assembled: repositories behind an API host and a second host for LFS."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -29,12 +29,13 @@ def unchanged(handler: Handler) -> Handler:
 class LoopbackHub:
     """A context manager: clients may come from `__enter__` on and are gone after `__exit__`.
 
-    `around` may wrap the handler that answers on both hosts.
+    Repositories are looked up by id at each request, so more may be added while it runs. `around`
+    may wrap the handler that answers on both hosts.
     """
 
     def __init__(
         self,
-        repos: Iterable[Repo],
+        repos: Mapping[str, Repo],
         settings: HubSettings | None = None,
         around: Callable[[Handler], Handler] = unchanged,
     ) -> None:

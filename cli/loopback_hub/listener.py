@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from cli.loopback_hub.connection import Connection, Pace
 from cli.loopback_hub.message import Handler
 
+SEND_BUFFER = 1 << 18  # small, so that hardly more counts as sent than has arrived
+
 
 @dataclass
 class Listener:
@@ -26,6 +28,7 @@ class Listener:
     def open(self) -> None:
         """Listen; on the same port as before when it is not the first time."""
         self._socket = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.port = self._socket.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept, args=[self._socket], daemon=True)
         self._accepting.start()

@@ -1,6 +1,6 @@
 """The Hub's side of the conversation: one answer for each kind of URL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import assert_never
 from urllib.parse import parse_qs, quote, urlencode
@@ -30,8 +30,8 @@ LARGEST_EXPANDED_PAGE = 50
 class Protocol:
     """Answers as the Hub does, to clients that may see everything."""
 
-    def __init__(self, repos: Iterable[Repo], page: int, links: Links) -> None:
-        self.repos = {repo.id: repo for repo in repos}
+    def __init__(self, repos: Mapping[str, Repo], page: int, links: Links) -> None:
+        self._repos = repos
         self._page = page
         self._links = links
         self._listings: dict[str, Listing] = {}
@@ -39,7 +39,7 @@ class Protocol:
     def __call__(self, request: Request) -> Response:
         route = route_of(request.path)
         try:
-            if (request.host == "cdn") != (route.kind == "cdn"):
+            if (request.host == "cdn") != (route.kind in {"cdn", "cas"}):
                 raise page_not_found()
             return self._answer(request, route)
         except Refused as refusal:
@@ -47,7 +47,7 @@ class Protocol:
 
     def _answer(self, request: Request, route: Route) -> Response:
         match route.kind:
-            case "unknown":
+            case "unknown" | "cas":
                 raise page_not_found()
             case "whoami":
                 raise unknown_account()
@@ -81,7 +81,7 @@ class Protocol:
                 return self._cached(request, route.path, commit)
 
     def _repo(self, request: Request, route: Route) -> Repo:
-        if repo := self.repos.get(route.repo):
+        if repo := self._repos.get(route.repo):
             return repo
         raise repo_not_found(request)
 
@@ -136,7 +136,7 @@ class Protocol:
         return serve(blob, request, headers | _named("inline", path))
 
     def _linked(self, request: Request, route: Route) -> Response:
-        repo = self.repos.get(route.repo)
+        repo = self._repos.get(route.repo)
         blob = repo.lfs(PurePosixPath(request.path).name) if repo else None
         if blob is None or not self._links.opens(request.target):
             raise Refused(403, "AccessDenied", "Access Denied")

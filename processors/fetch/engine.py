@@ -1,0 +1,200 @@
+"""The engine: moves the bytes of files from a Hub-compatible server into a staging directory.
+
+A fetch is a number of streams, each a thread with its own connections, that take claims from the
+schedule until every file is finished. One more thread keeps house: it watches the free space and
+now and then makes what has arrived survive a crash of the machine. Whatever ends a fetch early
+closes the gate; then everyone leaves, and `run` raises the reason.
+"""
+
+import errno
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from processors.fetch import takeover
+from processors.fetch.errors import FetchFailed, Halted, NoSpace, Stopped
+from processors.fetch.gate import Fence, Gate
+from processors.fetch.http import Connections
+from processors.fetch.incoming import Incoming
+from processors.fetch.layout import check_paths
+from processors.fetch.limits import MIB, Bandwidth, Limits
+from processors.fetch.progress import Progress
+from processors.fetch.schedule import Schedule, Work
+from processors.fetch.source import Opener, Source
+from processors.fetch.staging import Staging
+from processors.fetch.stream import Session, Stream
+from schemas.job import FinishedFile
+from schemas.plan import PlannedFile
+
+LOOK_EVERY = 0.25  # seconds between two looks at the free space
+SYNC_EVERY = 5.0  # seconds; or, if it comes earlier,
+SYNC_BYTES = 256 * MIB
+
+
+def free_bytes(directory: Path) -> int:
+    """Bytes that we may still write on the file system of `directory`."""
+    return shutil.disk_usage(directory).free
+
+
+class Fetcher:
+    """Fetches the files of one attempt into its staging directory, once.
+
+    `fence` raises `Fenced` when the lease is lost; it is called before every write, from many
+    threads. `say` takes lines for the job's log. `free` tells how many bytes the disk has left.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        directory: Path,
+        fence: Fence,
+        *,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+        say: Callable[[str], None] = lambda line: None,
+        free: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self.progress = progress or Progress()
+        self._source = source
+        self._directory = directory
+        self._limits = limits or Limits()
+        self._say = say
+        self._free = free
+        self._over = threading.Event()
+        self._gate = Gate(fence, on_close=self._over.set)
+        self._finished: dict[str, FinishedFile] = {}
+
+    def run(self, files: Sequence[PlannedFile], earlier: Sequence[Path] = ()) -> list[FinishedFile]:
+        """Fetch `files`, going on from what the `earlier` attempts' directories hold.
+
+        Blocks until every file is in the staging directory with the right hash, and returns them
+        in the order given. Raises the `FetchError` that kept it from that.
+        """
+        check_paths(file.path for file in files)
+        try:
+            self._run(files, earlier)
+        except Halted:
+            raise self._explained(self._gate.reason) from None
+        except OSError as error:
+            raise self._explained(error) from error
+        return [self._finished[file.path] for file in files]
+
+    def stop(self, reason: str) -> None:
+        """Have `run` raise `Stopped`, once nothing is received or written any more."""
+        self._gate.close(Stopped(reason))
+
+    def _run(self, files: Sequence[PlannedFile], earlier: Sequence[Path]) -> None:
+        self.progress.planned(len(files), sum(file.size for file in files))
+        takeover.inherit(earlier, self._directory, self._gate)
+        staging = Staging(self._directory, files, self._gate)
+        try:
+            for directory in earlier:
+                takeover.copy(directory, staging)
+            wanted = self._unfinished(files, staging)
+            self._check_space(sum(file.size for file in wanted if not staging.known(file)))
+            self._fetch(wanted, staging)
+        finally:
+            staging.close()
+
+    def _unfinished(self, files: Sequence[PlannedFile], staging: Staging) -> list[PlannedFile]:
+        """The files to fetch; those that an earlier attempt has finished are finished."""
+        wanted: list[PlannedFile] = []
+        for file in files:
+            if (known := staging.known(file)) is not None and known.done:
+                self._keep(FinishedFile(file.path, file.size, file.algorithm, file.digest))
+            else:
+                wanted.append(file)
+        return wanted
+
+    def _fetch(self, wanted: Sequence[PlannedFile], staging: Staging) -> None:
+        if not wanted:
+            return
+        schedule = Schedule(
+            self._limits, lambda file: Incoming(file, staging, self._limits, self.progress)
+        )
+        schedule.expect(len(wanted))
+        schedule.add(wanted)
+        keeper = threading.Thread(target=self._keep_house, args=(staging,), daemon=True)
+        keeper.start()
+        streams = self._streams(schedule, wanted)
+        for stream in streams:
+            stream.start()
+        self._over.wait()
+        schedule.close()
+        for stream in streams:
+            stream.leave()
+        for incoming in schedule.opened():
+            incoming.close()
+        self._gate()
+
+    def _streams(self, schedule: Schedule, wanted: Sequence[PlannedFile]) -> list[Stream]:
+        """As many as may be, but no more than there are parts to fetch."""
+        parts = sum(file.size // self._limits.part + 1 for file in wanted)
+        tls = self._source.context()
+        session = Session(
+            gate=self._gate,
+            limits=self._limits,
+            opener=Opener(self._source),
+            bandwidth=Bandwidth(self._limits.bandwidth),
+            schedule=schedule,
+            progress=self.progress,
+            say=self._say,
+            settle=lambda work: self._settle(schedule, work),
+        )
+        return [
+            Stream(session, Connections(self._limits, tls, self._gate))
+            for _ in range(min(self._limits.streams, parts))
+        ]
+
+    def _settle(self, schedule: Schedule, work: Work) -> None:
+        file = work.incoming.file
+        finished = work.incoming.settle()
+        if finished is None:
+            self._say(f"{file.path}: the hash is wrong; fetching it once more")
+            schedule.again(work)
+            return
+        self._keep(finished)
+        if schedule.finish(work):
+            self._over.set()
+
+    def _keep(self, file: FinishedFile) -> None:
+        self._finished[file.path] = file
+        self.progress.finished(file)
+
+    def _keep_house(self, staging: Staging) -> None:
+        """Watch the free space, and now and then make all that has arrived survive a crash."""
+        synced_at, synced = time.monotonic(), 0
+        try:
+            while not self._over.wait(LOOK_EVERY):
+                self._check_space(0)
+                due = time.monotonic() - synced_at >= SYNC_EVERY
+                if self.progress.network - synced >= (0 if due else SYNC_BYTES):
+                    synced = self.progress.network
+                    staging.sync()
+                    synced_at = time.monotonic()
+        except Halted:
+            pass
+        except (OSError, NoSpace) as error:
+            self._gate.close(error)
+
+    def _check_space(self, needed: int) -> None:
+        free, reserve = self._free(self._directory), self._limits.reserve
+        if free - needed < reserve:
+            raise NoSpace(needed or self._unwritten, free, reserve)
+
+    @property
+    def _unwritten(self) -> int:
+        seen = self.progress.snapshot()
+        return seen.total - seen.done
+
+    def _explained(self, error: BaseException) -> BaseException:
+        match error:
+            case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+                free = self._free(self._directory)
+                return NoSpace(self._unwritten, free, self._limits.reserve)
+            case OSError():
+                return FetchFailed(f"the disk fails: {error.strerror or error}")
+            case _:
+                return error

@@ -1,0 +1,84 @@
+"""Hashes of files: the Hub's two kinds, and hashing in order what arrives out of order."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from schemas.plan import Algorithm
+
+STEP = 1 << 20
+
+
+class Hash(Protocol):
+    """What hashlib gives."""
+
+    def update(self, data: bytes | memoryview, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def new_hash(algorithm: Algorithm, size: int) -> Hash:
+    """A hash to be fed `size` bytes. A git blob's begins with its size."""
+    match algorithm:
+        case "sha256":
+            return hashlib.sha256()
+        case "blob-sha1":
+            return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+class OrderedHash:
+    """Hashes a file from front to back while its bytes arrive in any order.
+
+    Streams hand in what they wrote; bytes ahead of their turn are kept in memory up to `window`
+    and read back (from the page cache, they are seconds old) beyond it. No thread of its own:
+    whichever stream makes the next bytes contiguous takes the turn and hashes until there is a
+    gap, outside of every lock but the turn, so the others go on receiving.
+    """
+
+    def __init__(self, hash: Hash, *, read: Callable[[int, int], bytes], window: int) -> None:
+        self.position = 0
+        self._hash = hash
+        self._read = read
+        self._room = window
+        self._ahead: dict[int, Sequence[bytes]] = {}
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+
+    def keep(self, start: int, chunks: Sequence[bytes], size: int) -> None:
+        """Remember `chunks`, `size` bytes that lie at `start`, if there is room."""
+        with self._lock:
+            if size <= self._room and start >= self.position:
+                self._room -= size
+                self._ahead[start] = chunks
+
+    def advance(self, prefix: Callable[[], int]) -> None:
+        """Hash as far as `prefix()`, the length of what is there without a gap.
+
+        Returns at once if another stream is at it: that one then goes as far.
+        """
+        # Looked at again after each turn: bytes that came during it found the turn taken.
+        while self.position < prefix() and self._turn.acquire(blocking=False):
+            try:
+                while self.position < (end := prefix()):
+                    self._step(end)
+            finally:
+                self._turn.release()
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+    def _step(self, end: int) -> None:
+        start = self.position
+        with self._lock:
+            chunks = self._ahead.pop(start, None)
+            following = min(self._ahead, default=end)
+        kept = chunks is not None
+        if chunks is None:
+            chunks = [self._read(start, min(start + STEP, following, end))]
+        for chunk in chunks:
+            self._hash.update(chunk)
+        size = sum(map(len, chunks))
+        with self._lock:
+            self._room += size if kept else 0
+            self.position = start + size

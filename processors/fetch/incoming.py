@@ -1,0 +1,134 @@
+"""One file on its way in: which bytes are there, and their hash as far as it is known."""
+
+import os
+import threading
+from collections.abc import Sequence
+
+from processors.fetch.errors import VerificationFailed
+from processors.fetch.hashing import OrderedHash, new_hash
+from processors.fetch.limits import Limits
+from processors.fetch.progress import Progress
+from processors.fetch.spans import Spans
+from processors.fetch.staging import Staging
+from schemas.job import FinishedFile
+from schemas.plan import PlannedFile
+
+
+class Incoming:
+    """Thread-safe: any number of streams write, each to bytes that are its own."""
+
+    def __init__(
+        self, file: PlannedFile, staging: Staging, limits: Limits, progress: Progress
+    ) -> None:
+        self.file = file
+        self._staging = staging
+        self._limits = limits
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._fd = -1
+        self._settling = False
+        self._retried = False
+        known = staging.known(file)
+        self._spans = Spans(known.spans) if known else Spans()
+        self._hash = self._new_hash()
+
+    def open(self) -> None:
+        """Have the file ready for writing, if it is not. Raises OSError."""
+        with self._lock:
+            if self._fd >= 0:
+                return
+            if self._staging.known(self.file) and not self._retried:
+                self._fd = self._staging.open(self.file)
+            else:
+                self._fd = self._staging.create(self.file)
+                if self._parted:
+                    self._staging.begin(self.file)
+            self._progress.began(self.file.path, self._spans.covered, self.file.size)
+
+    def missing(self, start: int, end: int) -> list[tuple[int, int]]:
+        with self._lock:
+            return self._spans.missing(start, end)
+
+    def write(self, start: int, chunks: Sequence[bytes]) -> None:
+        """Put `chunks` at `start`, where nothing is yet. Raises OSError."""
+        self._staging.gate()
+        size = write_all(self._fd, chunks, start)
+        with self._lock:
+            self._spans.add(start, start + size)
+        if self._parted:
+            self._staging.have(self.file, start, start + size)
+        self._progress.stored(self.file.path, size)
+        self._hash.keep(start, chunks, size)
+
+    def advance(self) -> None:
+        """Hash what has become contiguous, unless another stream is at it."""
+        self._hash.advance(self._prefix)
+
+    def complete(self) -> bool:
+        """Whether every byte is there and hashed. True for one caller, who then must `settle`.
+
+        To be asked after `advance`, by every stream that ends a claim.
+        """
+        with self._lock:
+            first = self._hash.position == self.file.size and not self._settling
+            self._settling = self._settling or first
+            return first
+
+    def settle(self) -> FinishedFile | None:
+        """Keep the file if its hash is right; begin it anew if it is wrong for the first time.
+
+        None in the second case. Raises `VerificationFailed` in the third.
+        """
+        actual = self._hash.hexdigest()
+        if actual == self.file.digest:
+            self._staging.finish(self.file, self._fd)
+            self.close()
+            return FinishedFile(self.file.path, self.file.size, self.file.algorithm, actual)
+        self.close()
+        self._staging.discard(self.file)
+        if self._retried:
+            raise VerificationFailed(self.file.path, self.file.digest, actual)
+        self._retried = True
+        self._progress.stored(self.file.path, -self._spans.covered)
+        self._spans = Spans()
+        self._hash = self._new_hash()
+        self._settling = False
+        return None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    @property
+    def _parted(self) -> bool:
+        """Whether the file comes in several parts: the journal knows no half of a smaller one."""
+        return self.file.size > self._limits.part
+
+    def _prefix(self) -> int:
+        with self._lock:
+            return self._spans.prefix
+
+    def _new_hash(self) -> OrderedHash:
+        hash = new_hash(self.file.algorithm, self.file.size)
+        return OrderedHash(hash, read=self._read, window=self._limits.window)
+
+    def _read(self, start: int, end: int) -> bytes:
+        self._staging.gate()
+        self._progress.working()
+        data = os.pread(self._fd, end - start, start)
+        if not data:
+            raise OSError(f"{self.file.path} became shorter while it was written")
+        return data
+
+
+def write_all(fd: int, chunks: Sequence[bytes], start: int) -> int:
+    """Write `chunks` one after the other from offset `start`; return how many bytes that were."""
+    size = sum(map(len, chunks))
+    written = os.pwritev(fd, chunks, start)
+    if written < size:
+        rest = memoryview(b"".join(chunks))
+        while written < size:
+            written += os.pwrite(fd, rest[written:], start + written)
+    return size

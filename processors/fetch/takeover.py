@@ -1,0 +1,98 @@
+"""How an attempt takes over what an earlier one has staged, without ever sharing a file with it.
+
+An earlier attempt may only be paused: it holds open descriptors, and will write one last time
+between its look at the lease and its end. So its directory is taken over
+
+- by a rename, inodes and all, if its process is proven dead or has closed its journal;
+- otherwise by copying the bytes it has journaled, and nothing else, into files of our own (sharing
+  blocks where the file system can). Each original is unlinked after its copy, so that room for one
+  file more is enough.
+
+Either way the earlier directory is away from its place before the first byte is fetched: a late
+rename of it into the target finds nothing to rename.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from processors.fetch.journal import Remembered
+from processors.fetch.layout import TAKEN, content
+from processors.fetch.spans import Spans
+from processors.fetch.staging import Staging, idle, read_journal
+from processors.fetch.tree import Tree
+
+STEP = 16 << 20
+
+
+def inherit(earlier: Sequence[Path], directory: Path, gate: Callable[[], None]) -> None:
+    """Make the newest of the `earlier` directories `directory` itself, where that is safe."""
+    if directory.exists() or not earlier or not idle(read_journal(earlier[0])):
+        return
+    gate()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.rename(earlier[0], directory)
+
+
+def copy(earlier: Path, staging: Staging) -> None:
+    """Copy what `earlier` has of the files that `staging` wants and lacks, then remove it."""
+    if not earlier.exists():
+        return
+    aside = earlier.with_suffix(TAKEN)
+    if aside != earlier:
+        staging.gate()
+        os.rename(earlier, aside)
+    with suppress(FileNotFoundError):
+        _copy_files(aside, staging)
+    staging.gate()
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _copy_files(aside: Path, staging: Staging) -> None:
+    tree = Tree(content(aside))
+    try:
+        for path, remembered in read_journal(aside).files.items():
+            if remembered.file != staging.wanted.get(path) or staging.known(remembered.file):
+                continue
+            try:
+                _copy_file(tree, staging, remembered)
+            except OSError:  # what cannot be copied is fetched
+                staging.discard(remembered.file)
+            staging.gate()
+            tree.remove(path)
+    finally:
+        tree.close()
+
+
+def _copy_file(tree: Tree, staging: Staging, remembered: Remembered) -> None:
+    """Copy the journaled bytes. No hash is taken over: the copy has yet to be read."""
+    file = remembered.file
+    source = tree.open(file.path, os.O_RDONLY)
+    try:
+        fd = staging.create(file)
+        try:
+            staging.begin(file)
+            for start, end in remembered.spans:
+                _copy_span(source, fd, start, end, staging.gate)
+                staging.have(file, start, end)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(source)
+    staging.learn(Remembered(file, Spans(remembered.spans)))
+
+
+def _copy_span(source: int, fd: int, start: int, end: int, gate: Callable[[], None]) -> None:
+    while start < end:
+        gate()
+        count = min(end - start, STEP)
+        try:
+            copied = os.copy_file_range(source, fd, count, start, start)
+        except OSError:  # not between these two files, or not with this kernel
+            copied = os.pwrite(fd, os.pread(source, count, start), start)
+        if copied == 0:
+            raise OSError("the original is shorter than its journal says")
+        start += copied

@@ -177,13 +177,17 @@ class Taken:
 
 
 class WorkSource:
-    """A worker's side: the tasks of one class in one store."""
+    """A worker's side: the tasks of one class in one store. `open` before anything else."""
 
     def __init__(self, nats: Client, names: WorkNames, work: WorkClass, store: str) -> None:
         self._nats = nats
         self._names = names
         self._class: WorkClass = work
         self._store = store
+        self._inbox = nats.new_inbox()
+        self._answers: asyncio.Queue[Msg] = asyncio.Queue()
+        self._turn = asyncio.Lock()
+        self._requests = 0
 
     async def ready(self) -> bool:
         """Whether the consumers of this store exist: `mllm migrate --store` makes them."""
@@ -195,34 +199,38 @@ class WorkSource:
             return False
         return True
 
-    async def take(self) -> Taken | None:
-        """The most urgent task, or None. Raises nats errors."""
-        for priority in PRIORITIES:
-            durable = self._names.durable(self._class, self._store, priority)
-            subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._names.stream}.{durable}"
-            message = await self._nats.request(subject, NO_WAIT, timeout=PATIENCE)
-            if message.reply.startswith("$JS.ACK."):
-                return Taken(message)
-        return None
+    async def open(self, bell: asyncio.Event) -> None:
+        """Get ready to take, and let every new task ring `bell` (schedules fire silently)."""
 
-    async def wait(self, seconds: float, bell: asyncio.Event) -> None:
-        """Until something may be there: `bell` rings, or time is up: schedules fire silently."""
-        try:
-            async with asyncio.timeout(seconds):
-                await bell.wait()
-        except TimeoutError:
-            return
-        finally:
-            bell.clear()
-
-    async def ring(self, bell: asyncio.Event) -> object:
-        """Let every new task ring `bell`; answers the subscription that does it."""
-
-        async def hear(_: Msg) -> None:
+        async def ring(_: Msg) -> None:
             bell.set()
 
         subject = f"{self._names.work}.{self._class}.{self._store}.>"
-        return await self._nats.subscribe(subject, cb=hear)
+        await self._nats.subscribe(f"{self._inbox}.*", cb=self._answers.put)
+        await self._nats.subscribe(subject, cb=ring)
+
+    async def take(self) -> Taken | None:
+        """The most urgent task, or None. Raises nats errors."""
+        async with self._turn:
+            for priority in PRIORITIES:
+                if task := await self._next(
+                    self._names.durable(self._class, self._store, priority)
+                ):
+                    return task
+        return None
+
+    async def _next(self, durable: str) -> Taken | None:
+        self._requests += 1
+        reply = f"{self._inbox}.{self._requests}"
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._names.stream}.{durable}"
+        await self._nats.publish(subject, NO_WAIT, reply=reply)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                answer = await self._answers.get()
+                if answer.reply.startswith("$JS.ACK."):
+                    return Taken(answer)  # late ones too: the server has given them to us
+                if answer.subject == reply:
+                    return None
 
 
 QueueError = (TimeoutError, NatsError, APIError)

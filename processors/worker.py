@@ -93,7 +93,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `leave` is called and every attempt has handed its job over."""
-        await self._source.ring(self._bell)
+        await self._source.open(self._bell)
         async with asyncio.TaskGroup() as slots:
             for _ in range(self._manners.slots):
                 slots.create_task(self._slot())
@@ -114,10 +114,11 @@ class Worker:
                 taken = await self._source.take()
             except QueueError as error:
                 logger.debug("no task can be had now: %s", error)
-                await self._source.wait(POLL_SECONDS, self._leaving)
+                await _either(self._leaving, POLL_SECONDS)
                 continue
             if taken is None:
-                await self._source.wait(POLL_SECONDS, self._bell)
+                await _either(self._bell, POLL_SECONDS)
+                self._bell.clear()
             else:
                 await self._handle(taken)
 

@@ -1,0 +1,239 @@
+"""Dispatch, queue and worker together, on a real NATS."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from processors.attempt import Done, Failed
+from processors.watchdog import Watchdog
+from schemas.job import CancelJob, ChangePriority, PauseJob, ResumeJob, RetryJob, StartAttempt
+from schemas.message import Rejected
+from tests.processors.rig import Rig, Script, rig
+from tests.support import eventually
+
+
+@pytest.fixture
+async def here(nats_url: str, stream_prefix: str) -> AsyncIterator[Rig]:
+    async with rig(nats_url, stream_prefix) as made:
+        made.dispatch()
+        yield made
+
+
+async def test_a_requested_job_is_done_once(here: Rig) -> None:
+    here.worker()
+    job = await here.order()
+    here.script.end()
+
+    await here.becomes(job, "completed")
+
+    assert await here.types(job) == [
+        "job.requested",
+        "job.started",
+        "job.commit.started",
+        "job.completed",
+    ]
+
+
+async def test_the_claim_ends_with_the_job(here: Rig) -> None:
+    here.worker()
+    job = await here.order()
+    here.script.end(Failed("fetch_failed", "no", retryable=False))
+    await here.becomes(job, "failed")
+
+    again = await here.order()
+
+    assert again != job
+
+
+async def test_a_failed_attempt_is_tried_again_later_and_the_log_says_when(here: Rig) -> None:
+    here.worker()
+    job = await here.order()
+    here.script.end(Failed("fetch_failed", "cut off", retryable=True))
+    here.script.end(Done(10, 1))
+
+    await here.becomes(job, "completed")
+
+    assert await here.types(job) == [
+        "job.requested",
+        "job.started",
+        "job.attempt.failed",
+        "job.started",
+        "job.commit.started",
+        "job.completed",
+    ]
+
+
+async def test_a_job_out_of_attempts_has_failed(here: Rig) -> None:
+    here.worker()
+    job = await here.order()
+    for _ in range(3):
+        here.script.end(Failed("fetch_failed", "cut off", retryable=True))
+
+    await here.becomes(job, "failed")
+
+    assert (await here.types(job)).count("job.attempt.failed") == 3
+
+
+async def test_cancelling_stops_the_runner_and_says_so_once_it_stopped(here: Rig) -> None:
+    here.worker()
+    here.worker("w2", kind="disk")
+    job = await here.order()
+    await here.becomes(job, "running")
+
+    await here.say(CancelJob(job))
+
+    await here.becomes(job, "cancelled", within=2)
+    assert (await here.types(job))[-2:] == ["job.cancel.requested", "job.cancelled"]
+    await eventually(lambda: _is(here.script.cleaned, [job]))
+
+
+async def test_pausing_frees_the_slot_and_resuming_goes_on(here: Rig) -> None:
+    here.worker()
+    job = await here.order()
+    await here.becomes(job, "running")
+    await here.say(PauseJob(job))
+    await here.becomes(job, "paused")
+
+    other = await here.order("org/other")
+    here.script.end()
+    await here.becomes(other, "completed")
+    await here.say(ResumeJob(job))
+    here.script.end()
+
+    await here.becomes(job, "completed")
+
+
+async def test_a_pause_taken_back_before_it_was_carried_out_changes_nothing(here: Rig) -> None:
+    here.worker()
+    job = await here.order()
+    await here.becomes(job, "running")
+    await here.say(PauseJob(job))
+    await here.say(ResumeJob(job))
+    here.script.end()
+
+    await here.becomes(job, "completed")
+
+
+async def test_a_cancelled_job_can_be_retried(here: Rig) -> None:
+    job = await here.order()
+    await here.say(CancelJob(job))
+    await here.becomes(job, "cancelled")
+    here.worker()
+
+    await here.orders.retry(job, False, here.context())
+    here.script.end()
+
+    await here.becomes(job, "completed")
+
+
+async def test_a_job_waiting_for_its_next_attempt_can_be_retried_at_once(here: Rig) -> None:
+    here.worker()
+    job = await here.order()
+    here.script.end(Failed("fetch_failed", "wait", retryable=True, retry_after=3600))
+    await here.becomes(job, "retrying")
+
+    await here.say(RetryJob(job))
+    here.script.end()
+
+    await here.becomes(job, "completed")
+
+
+async def test_the_more_urgent_job_goes_first(here: Rig) -> None:
+    slow = await here.order("org/slow")
+    fast = await here.order("org/fast")
+    await here.say(ChangePriority(slow, 2))
+    await here.say(ChangePriority(fast, 0))
+    await eventually(lambda: _tasks(here, [".p0.", ".p2."]))
+    here.worker()
+
+    await here.becomes(fast, "running")
+
+    assert (await here.seen(slow)).job.status == "pending"
+
+
+async def test_a_worker_told_to_leave_hands_its_job_over_at_once(here: Rig) -> None:
+    leaving = here.worker("w1")
+    job = await here.order()
+    await here.becomes(job, "running")
+    other = Script()
+    here.worker("w2", other)
+
+    await leaving.leave()
+    other.end()
+
+    await here.becomes(job, "completed", within=1.4)  # less than the lease
+    assert (await here.seen(job)).job.attempt == 2
+
+
+async def test_a_dead_workers_job_is_taken_over_within_the_lease(here: Rig) -> None:
+    here.worker("w1")
+    dead = here.tasks[-1]
+    job = await here.order()
+    await here.becomes(job, "running")
+    dead.cancel()
+    await asyncio.gather(dead, return_exceptions=True)
+    other = Script()
+    here.worker("w2", other)
+    other.end()
+
+    await here.becomes(job, "completed", within=2 * here.lease + 1)
+
+    assert (await here.types(job)).count("job.started") == 2
+
+
+async def test_a_superseded_attempt_may_not_write_any_more(here: Rig) -> None:
+    here.worker("w1")
+    job = await here.order()
+    await here.becomes(job, "running")
+    [first] = here.script.attempts
+
+    await here.say(StartAttempt(job, "w2"))
+
+    await eventually(lambda: _is(first.hold.held, False))
+    with pytest.raises(Rejected):
+        first.hold.check()
+
+
+async def test_a_task_lost_with_its_queue_is_put_again(here: Rig) -> None:
+    job = await here.order()
+    await eventually(lambda: _tasks(here, [".p1."]))
+    await here.queue.withdraw("default", job)
+
+    async def unfinished() -> list[tuple[str, str]]:
+        return [("default", job)]
+
+    watchdog = Watchdog(unfinished, here.look, here.live, here.dispatcher, here.lease)
+    await watchdog.look()
+    await watchdog.look()
+
+    await eventually(lambda: _tasks(here, [".p1."]))
+
+
+async def test_a_task_for_a_job_that_is_alive_elsewhere_starts_nothing(here: Rig) -> None:
+    here.worker("w1")
+    job = await here.order()
+    await here.becomes(job, "running")
+    other = Script()
+    here.worker("w2", other)
+
+    await here.dispatcher.redispatch("default", await here.seen(job))
+    await eventually(lambda: _tasks(here, []))
+    here.script.end()
+
+    await here.becomes(job, "completed")
+    assert not other.attempts
+
+
+async def _is(actual: object, expected: object) -> bool:
+    return actual == expected
+
+
+async def _tasks(here: Rig, places: list[str]) -> bool:
+    """Whether exactly the tasks in `places` wait in the queue."""
+    js = here.nats.jetstream()
+    info = await js.stream_info(here.work_names.stream, f"{here.work_names.work}.>")
+    subjects = sorted(info.state.subjects or {})
+    return len(subjects) == len(places) and all(
+        any(place in subject for subject in subjects) for place in places
+    )

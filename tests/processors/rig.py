@@ -1,7 +1,7 @@
 """The write side and the queue on a real NATS, with runners that do as a test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -42,8 +42,7 @@ class Script:
     async def run(self, attempt: Attempt) -> Result:
         self.attempts.append(attempt)
         stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        attempt.on_stop(lambda: loop.call_soon_threadsafe(stopped.set))
+        attempt.on_stop(stopped.set)
         told = asyncio.create_task(self.results.get())
         stop = asyncio.create_task(stopped.wait())
         await asyncio.wait({told, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,7 +84,7 @@ class Rig:
         self.queue = WorkQueue(connection, self.work_names)
         self.dispatcher = Dispatcher(self.queue, self.look, self.orders)
         self.script = Script()
-        self.tasks: list[asyncio.Task[Any]] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         js = self.nats.jetstream()
@@ -105,10 +104,8 @@ class Rig:
     def dispatch(self) -> None:
         self.run(self.dispatcher.run(self.nats, self.names.stream))
 
-    def run(self, work: Any) -> "asyncio.Task[Any]":
-        task = asyncio.ensure_future(work)
-        self.tasks.append(task)
-        return task
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.create_task(work))
 
     def worker(
         self, name: str = "w1", script: Script | None = None, kind: WorkClass = "fetch"
@@ -161,7 +158,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(url: str, prefix: str, lease: float = 1.5) -> AsyncIterator[Rig]:
+async def rig(url: str, prefix: str, lease: float = 1.5) -> AsyncGenerator[Rig]:
     connection = await nats.connect(url)
     made = Rig(connection, prefix, lease)
     await made.start()

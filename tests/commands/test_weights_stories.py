@@ -1,0 +1,100 @@
+"""Whatever is asked of the owner of a target: one claim at a time, and nothing half recorded."""
+
+from functools import reduce
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from commands.weights import Weights, decider
+from schemas.job import DeleteSpec, FinishedFile, InstallSpec
+from schemas.message import Rejected
+from schemas.weights import (
+    RecordCorrupted,
+    RecordDeleted,
+    RecordFiles,
+    RecordInstalled,
+    RecordVerified,
+    ReferenceWeights,
+    ReleaseWeights,
+    ReserveWeights,
+    UnreferenceWeights,
+    WeightsCommand,
+    WeightsDeleted,
+    WeightsEvent,
+    WeightsInstalled,
+    WeightsReserved,
+)
+
+T = "org/model"
+CODES = {"not_found", "conflict", "fenced"}
+FILES = (FinishedFile("a", 1, "sha256", "aa"),)
+
+JOBS = st.sampled_from(["01J00000000000000000000001", "01J00000000000000000000002"])
+KEYS = st.sampled_from(["k1", "k2"])
+TURNS = st.integers(0, 2)
+PARTS = st.integers(1, 3)
+MANIFESTS = st.sampled_from(["m1", "m2"])
+USERS = st.sampled_from(["slot:a", "slot:b"])
+
+
+def install(job: str, key: str, overwrite: bool, turn: int) -> ReserveWeights:
+    spec = InstallSpec("org/model", "main", "c0ffee", key, 1, 1, overwrite=overwrite)
+    return ReserveWeights(T, job, key, "s1", 1, spec, turn)
+
+
+def delete(job: str, turn: int) -> ReserveWeights:
+    return ReserveWeights(T, job, "delete", "s1", 1, DeleteSpec(), turn)
+
+
+HERE = st.just(T)
+ONE = st.just(1)
+COMMANDS: st.SearchStrategy[WeightsCommand] = st.one_of(
+    st.builds(install, JOBS, KEYS, st.booleans(), TURNS),
+    st.builds(delete, JOBS, TURNS),
+    st.builds(ReleaseWeights, HERE, JOBS, TURNS),
+    st.builds(RecordFiles, HERE, JOBS, PARTS, st.just(3), st.just(FILES)),
+    st.builds(RecordInstalled, HERE, JOBS, MANIFESTS, ONE, PARTS, st.just(3), st.just(FILES)),
+    st.builds(RecordVerified, HERE, JOBS, ONE, ONE, MANIFESTS),
+    st.builds(RecordCorrupted, HERE, JOBS, st.just(("a",))),
+    st.builds(RecordDeleted, HERE, JOBS),
+    st.builds(ReferenceWeights, HERE, USERS),
+    st.builds(UnreferenceWeights, HERE, USERS),
+)
+
+
+def check_possible_next(before: Weights, events: tuple[WeightsEvent, ...]) -> None:
+    for event in events:
+        match event:
+            case WeightsReserved(job=job, turn=turn):
+                claim = before.claim
+                assert claim is None or (claim.job == job and claim.turn < turn)
+            case WeightsInstalled(job=job) | WeightsDeleted(job=job):
+                assert before.claim is not None
+                assert before.claim.job == job
+                assert not before.references
+            case _:
+                pass
+
+
+def granted(weights: Weights, command: WeightsCommand) -> tuple[WeightsEvent, ...]:
+    try:
+        return tuple(decider.decide(weights, command))
+    except Rejected as refusal:
+        if refusal.code not in CODES:
+            raise
+        return ()
+
+
+@settings(max_examples=500, deadline=None, database=None)
+@given(st.lists(COMMANDS, max_size=60))
+def test_no_story_breaks_the_rules_of_a_target(story: list[WeightsCommand]) -> None:
+    weights = decider.initial
+    for command in story:
+        events = granted(weights, command)
+        assert len(events) <= 5
+        check_possible_next(weights, events)
+        after = reduce(decider.evolve, events, weights)
+        assert not after.references or after.installed is not None
+        if not isinstance(command, RecordVerified | RecordCorrupted):
+            assert granted(after, command) == ()
+        weights = after

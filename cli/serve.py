@@ -33,7 +33,6 @@ def projections(*, only: Sequence[str] = ()) -> None:
     from cli.roles.projections import serve
 
     settings = _begin("projections", {})
-    telemetry.serve_metrics(settings.metrics_port)
     uvloop.run(serve(settings, only))
 
 
@@ -49,7 +48,6 @@ def processors(*, only: Sequence[str] = ()) -> None:
     from cli.roles.processors import serve
 
     settings = _begin("processors", {})
-    telemetry.serve_metrics(settings.metrics_port)
     uvloop.run(serve(settings, only))
 
 

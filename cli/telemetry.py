@@ -64,14 +64,15 @@ def _trace(endpoint: str, role: str) -> None:
     trace.set_tracer_provider(provider)
 
 
-def serve_metrics(port: int) -> None:
-    """Answer Prometheus on loopback's `port` (0: none). Raises `Misused` when it is taken."""
-    if not port:
-        return
+def serve_metrics(settings: Settings) -> None:
+    """Answer Prometheus beside the role's work: also the sign that the role is ready.
+
+    Raises `Misused` when the port is taken.
+    """
     try:
-        start_http_server(port)
+        start_http_server(settings.metrics_port, settings.host)
     except OSError as error:
         raise Misused(
-            f"metrics port {port} can not be used: {error.strerror}",
-            "set MLLM_METRICS_PORT to another, or to 0 for none",
+            f"metrics port {settings.metrics_port} can not be used: {error.strerror}",
+            "set MLLM_METRICS_PORT to another, or to 0 for any",
         ) from error

@@ -11,6 +11,7 @@ from cli.failures import Misused
 from cli.roles.choosing import chosen
 from cli.roles.leaving import told, until
 from cli.settings import Settings
+from cli.telemetry import serve_metrics
 from commands.looking import Jobs
 from processors.delete import DeleteRunner
 from processors.dispatch import Dispatcher
@@ -32,6 +33,7 @@ async def serve(settings: Settings, only: Sequence[str]) -> None:
     wanted = chosen(PARTS, only)
     leave = told()
     async with assemble(settings, "processors") as parts:
+        serve_metrics(settings)
         queue = WorkQueue(parts.nats, parts.names.work)
         dispatcher = Dispatcher(queue, Jobs(parts.log), parts.orders)
         workers: list[Worker] = []

@@ -6,6 +6,7 @@ from cli.assembling import assemble
 from cli.roles.choosing import chosen
 from cli.roles.leaving import told, until
 from cli.settings import Settings
+from cli.telemetry import serve_metrics
 from projections.catalog import PROJECTIONS
 from projections.projection import run
 
@@ -16,5 +17,7 @@ async def serve(settings: Settings, only: Sequence[str]) -> None:
     wanted = chosen(known, only).values()
     leave = told()
     async with assemble(settings, "projections") as parts:
-        work = (run(projection, parts.log, settings.database_url) for projection in wanted)
+        serve_metrics(settings)
+        url, epoch = settings.database_url, await parts.jetstream.epoch()
+        work = (run(projection, parts.log, url, epoch=epoch) for projection in wanted)
         await until(leave, *work)

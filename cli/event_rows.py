@@ -1,0 +1,47 @@
+"""How events are shown."""
+
+from typing import Any
+
+import msgspec
+
+from cli.quantities import size
+from cli.tables import Column, View
+from schemas.api.events import CloudEvent
+
+SAID_ELSEWHERE = frozenset({"type", "v", "job", "target"})
+LONGEST = 80
+
+
+def gist(event: CloudEvent) -> str:
+    """What the event says besides its type and subject: `attempt=1 phase=fetch`."""
+    fields: dict[str, Any] = msgspec.json.decode(event.data)
+    said = (
+        f"{name}={_shown(name, value)}"
+        for name, value in fields.items()
+        if name not in SAID_ELSEWHERE and isinstance(value, str | int | float) and value != ""
+    )
+    text = " ".join(said)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _shown(name: str, value: str | int | float) -> str:
+    if name.lower().endswith(("bytes", "bytesdone", "bytestotal")) and isinstance(value, int):
+        return size(value).replace(" ", "")
+    if isinstance(value, str) and len(value) > 40:
+        return value[:12] + "…" if value.isalnum() else repr(value)
+    return str(value)
+
+
+EVENTS: View[CloudEvent] = View(
+    "event",
+    lambda event: event.id,
+    (
+        Column("ID", lambda event: event.id),
+        Column("TIME", lambda event: f"{event.time:%Y-%m-%d %H:%M:%S}"),
+        Column("TYPE", lambda event: event.type),
+        Column("SUBJECT", lambda event: event.subject),
+        Column("ACTOR", lambda event: event.actor),
+        Column("CORRELATION", lambda event: event.correlationid, wide=True),
+        Column("SAYING", gist, wide=True),
+    ),
+)

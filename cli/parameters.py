@@ -1,0 +1,59 @@
+"""Parameters that several verbs take."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from cyclopts import Parameter, Token
+
+from cli.quantities import parse_duration
+from schemas.job import Priority
+
+
+def _duration(_: Any, tokens: Sequence[Token]) -> float:
+    return parse_duration(tokens[0].value)
+
+
+def _job(_: Any, tokens: Sequence[Token]) -> str:
+    return tokens[0].value.removeprefix("job/")
+
+
+Duration: TypeAlias = Annotated[float, Parameter(converter=_duration, metavar="DURATION")]
+"""Seconds, written like `90s`, `10m` or `7d`."""
+
+Job: TypeAlias = Annotated[str, Parameter(converter=_job)]
+"""A job's id, also as `-o name` prints it."""
+
+Yes: TypeAlias = Annotated[bool, Parameter(name=["--yes", "-y"])]
+"""Do not ask."""
+
+Everywhere: TypeAlias = Annotated[bool, Parameter(name=["--all-namespaces", "-A"])]
+"""List what is in every namespace."""
+
+Importance: TypeAlias = Literal["high", "normal", "low", "0", "1", "2"]
+
+PRIORITIES: Mapping[Importance, Priority] = {
+    "high": 0,
+    "normal": 1,
+    "low": 2,
+    "0": 0,
+    "1": 1,
+    "2": 2,
+}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Patience:
+    """Whether to stay until a job ends, and how long."""
+
+    wait: bool = False
+    """Wait until the job ends, and exit by how it ended."""
+
+    timeout: Duration | None = None
+    """With --wait or --watch: give up after this long (90s, 10m). The job goes on."""
+
+    def deadline(self) -> float | None:
+        """The monotonic time at which patience ends."""
+        return None if self.timeout is None else time.monotonic() + self.timeout

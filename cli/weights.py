@@ -1,0 +1,244 @@
+"""`mllm weights`: bring weights from the Hub, see what is there, check it, remove it."""
+
+from dataclasses import dataclass
+
+import msgspec
+from cyclopts import App, Parameter
+
+from cli.client import Gateway, Rows
+from cli.confirming import confirm
+from cli.failures import Misused
+from cli.job_rows import follow_through
+from cli.listing import Listing, show
+from cli.parameters import PRIORITIES, Everywhere, Importance, Patience, Yes
+from cli.session import Here, Watching
+from cli.weights_rows import WEIGHTS, info_text, plan_text, usage_text
+from schemas.api.events import CloudEvent
+from schemas.api.jobs import InstallAccepted, JobAccepted
+from schemas.api.weights import (
+    InstallBody,
+    NameBody,
+    WeightsInfo,
+    WeightsRow,
+    WeightsStatus,
+    WeightsUsage,
+)
+from schemas.plan import Plan
+
+app = App(name="weights", help="Install, verify and delete weights.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choice:
+    """What to bring, and where to."""
+
+    revision: str = "main"
+    """Branch, tag or commit."""
+
+    target: str | None = None
+    """Where to put it: name or org/name. The repository's name unless given."""
+
+    include: tuple[str, ...] = ()
+    """Only files that match, as in *.safetensors; may be given several times."""
+
+    exclude: tuple[str, ...] = ()
+    """No files that match; may be given several times."""
+
+    overwrite: bool = False
+    """Replace what the target holds, once the new files are all there."""
+
+    priority: Importance = "normal"
+    """Which jobs go first."""
+
+    token_secret: str | None = None
+    """Name of the secret that holds a token for the Hub (see `mllm secrets`)."""
+
+    store: str | None = None
+    """Which weights volume to install on."""
+
+    def body(self, model: str) -> InstallBody:
+        """The request. Raises `Misused` when a name in it can not be one."""
+        body = InstallBody(
+            hf_model_id=model,
+            revision=self.revision,
+            target=self.target,
+            include=self.include,
+            exclude=self.exclude,
+            overwrite=self.overwrite,
+            priority=PRIORITIES[self.priority],
+            token_secret=self.token_secret,
+            store=self.store,
+        )
+        try:
+            return msgspec.convert(msgspec.to_builtins(body), InstallBody)
+        except msgspec.ValidationError as error:
+            raise _malformed(body, error) from error
+
+
+@app.command
+def install(
+    model: str,
+    /,
+    *,
+    choice: Choice = Choice(),
+    dry_run: bool = False,
+    patience: Patience = Patience(),  # noqa: B008  # frozen
+    watch: Watching,
+    session: Here,
+) -> int:
+    """Install the weights of MODEL, as a job.
+
+    Parameters
+    ----------
+    model
+        A repository of the Hub: org/name.
+    dry_run
+        Only say what would be brought, like `mllm weights plan`.
+    """
+    if dry_run:
+        plan(model, choice=choice, session=session)
+        return 0
+    body = choice.body(model)
+    accepted = session.gateway.send("POST", "/weights/install", InstallAccepted, body)
+    if accepted.job.status == "completed":
+        session.hint(f"{accepted.target} holds this content already")
+    return follow_through(session, accepted.job, patience, watch)
+
+
+@app.command
+def plan(
+    model: str,
+    /,
+    *,
+    choice: Choice = Choice(),
+    session: Here,
+) -> None:
+    """Say what installing MODEL would bring: files, bytes, and the disk after it.
+
+    Parameters
+    ----------
+    model
+        A repository of the Hub: org/name.
+    """
+    found = session.gateway.send("POST", "/weights/plan", Plan, choice.body(model))
+    session.printer.value(found, plan_text(found))
+
+
+@app.command(name="list")
+def list_(
+    *,
+    status: WeightsStatus | None = None,
+    limit: int = 0,
+    as_of: str | None = None,
+    all_namespaces: Everywhere = False,
+    watch: Watching,
+    session: Here,
+) -> None:
+    """List the weights that are installed.
+
+    Parameters
+    ----------
+    status
+        Only weights in this status.
+    limit
+        At most this many; 0 for all.
+    as_of
+        As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
+    """
+
+    def fetch(gateway: Gateway) -> Rows[WeightsRow]:
+        return gateway.rows("/weights", WeightsRow, limit, status=status, as_of=as_of)
+
+    def changed(gateway: Gateway, event: CloudEvent) -> WeightsRow | None:
+        name = msgspec.json.decode(event.data, type=_Named).target
+        row = fetch_info(gateway, name, min_sequence=event.sequence).weights
+        return row if status in (None, row.status) else None
+
+    listing = Listing(fetch, WEIGHTS, lambda row: row.namespace, "weights", changed)
+    show(session, listing, all_namespaces=all_namespaces, watch=watch)
+
+
+@app.command
+def info(name: str, /, *, as_of: str | None = None, session: Here) -> None:
+    """Tell all about installed weights: where from, which files, how they are.
+
+    Parameters
+    ----------
+    name
+        The target: name or org/name.
+    as_of
+        As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
+    """
+    found = fetch_info(session.gateway, name, as_of=as_of)
+    session.printer.value(found, info_text(found))
+
+
+@app.command
+def verify(
+    name: str,
+    /,
+    *,
+    patience: Patience = Patience(),  # noqa: B008  # frozen
+    watch: Watching,
+    session: Here,
+) -> int:
+    """Hash every file of installed weights again and compare, as a job.
+
+    Parameters
+    ----------
+    name
+        The target: name or org/name.
+    """
+    accepted = session.gateway.send("POST", "/weights/verify", JobAccepted, NameBody(name))
+    return follow_through(session, accepted.job, patience, watch)
+
+
+@app.command
+def delete(
+    name: str,
+    /,
+    *,
+    yes: Yes = False,
+    patience: Patience = Patience(),  # noqa: B008  # frozen
+    watch: Watching,
+    session: Here,
+) -> int:
+    """Remove installed weights from the disk, as a job.
+
+    Parameters
+    ----------
+    name
+        The target: name or org/name.
+    """
+    confirm(session, f"delete the weights {name} in namespace {session.context.namespace}", yes)
+    accepted = session.gateway.send("DELETE", "/weights", JobAccepted, name=name)
+    return follow_through(session, accepted.job, patience, watch)
+
+
+@app.command
+def usage(*, session: Here) -> None:
+    """Show how much room weights take, and how much is left."""
+    found = session.gateway.get("/weights/usage", WeightsUsage)
+    session.printer.value(found, usage_text(found))
+
+
+class _Named(msgspec.Struct):
+    """What every event about weights says."""
+
+    target: str
+
+
+def fetch_info(
+    gateway: Gateway, name: str, *, as_of: str | None = None, min_sequence: int | None = None
+) -> WeightsInfo:
+    path = "/weights/info"
+    return gateway.get(path, WeightsInfo, name=name, as_of=as_of, min_sequence=min_sequence)
+
+
+def _malformed(body: InstallBody, error: msgspec.ValidationError) -> Misused:
+    """msgspec says which field is at fault, and shows a pattern nobody wants to read."""
+    where = str(error).rpartition("$.")[2].rstrip("`")
+    field = where.partition("[")[0]
+    name = "MODEL" if field == "hfModelId" else f"--{field}"
+    return Misused(f"{name} is malformed", "names are like org/name; see --help")

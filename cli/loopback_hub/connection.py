@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Mapping
 
 from cli.loopback_hub.message import (
     Handler,
@@ -41,6 +42,18 @@ class Pace:
         return count
 
 
+def parse_head(head: bytes) -> tuple[str, str, Mapping[str, str]]:
+    """Method, target and headers; raises Hangup if this is not HTTP/1.1 as clients speak it."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    fields = (line.partition(":") for line in lines)
+    headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+    words = first.split(" ")
+    well_formed = len(words) == 3 and headers.get("content-length", "0").isdecimal()
+    if not well_formed or "host" not in headers:
+        raise Hangup
+    return words[0], words[1], headers
+
+
 class Connection:
     """One client, served request after request until either side leaves."""
 
@@ -62,8 +75,8 @@ class Connection:
                 if hangup.reset:
                     immediately = struct.pack("ii", 1, 0)
                     self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, immediately)
-            except (OSError, ValueError):
-                return  # the client broke the connection, or does not speak HTTP
+            except OSError:
+                return  # the client broke the connection, or close() did
 
     def close(self) -> None:
         """Wake the thread that serves this client, whatever it waits for."""
@@ -76,10 +89,7 @@ class Connection:
         while (end := self._received.find(b"\r\n\r\n")) < 0:
             if len(self._received) > MOST_HEAD or not self._receive():
                 return None
-        first, *lines = self._received[:end].decode("latin-1").split("\r\n")
-        method, target, _ = first.split(" ")
-        fields = (line.partition(":") for line in lines)
-        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
+        method, target, headers = parse_head(bytes(self._received[:end]))
         stop = end + 4 + int(headers.get("content-length", "0"))
         while len(self._received) < stop:
             if not self._receive():

@@ -22,9 +22,10 @@ from cli.loopback_hub.replies import (
     unknown_account,
 )
 from cli.loopback_hub.repository import Commit, Repo
-from cli.loopback_hub.route import Route, route_of
+from cli.loopback_hub.route import Kind, Route, route_of
 
 LARGEST_EXPANDED_PAGE = 50
+SECOND_HOST: frozenset[Kind] = frozenset({"cdn", "cas", "xorb"})
 
 
 class Protocol:
@@ -39,7 +40,7 @@ class Protocol:
     def __call__(self, request: Request) -> Response:
         route = route_of(request.path)
         try:
-            if (request.host == "cdn") != (route.kind in {"cdn", "cas"}):
+            if (request.host == "cdn") != (route.kind in SECOND_HOST):
                 raise page_not_found()
             return self._answer(request, route)
         except Refused as refusal:
@@ -47,7 +48,7 @@ class Protocol:
 
     def _answer(self, request: Request, route: Route) -> Response:
         match route.kind:
-            case "unknown" | "cas":
+            case "unknown" | "cas" | "xorb":
                 raise page_not_found()
             case "whoami":
                 raise unknown_account()
@@ -108,7 +109,7 @@ class Protocol:
         return answer(self._shown(listing, page, expand), headers=headers)
 
     def _paths(self, request: Request, listing: Listing) -> Response:
-        form = parse_qs(request.body.decode())
+        form = parse_qs(request.body.decode(errors="replace"))
         expand = form.get("expand", ["false"])[0] == "true"
         return answer(self._shown(listing, listing.at(form.get("paths", [])), expand))
 
@@ -137,7 +138,7 @@ class Protocol:
 
     def _linked(self, request: Request, route: Route) -> Response:
         repo = self._repos.get(route.repo)
-        blob = repo.lfs(PurePosixPath(request.path).name) if repo else None
+        blob = repo.lfs.get(PurePosixPath(request.path).name) if repo else None
         if blob is None or not self._links.opens(request.target):
             raise Refused(403, "AccessDenied", "Access Denied")
         headers = {"Content-Type": "application/octet-stream"}

@@ -94,7 +94,7 @@ class Repo:
         self.branches: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self._commits: dict[str, Commit] = {}
-        self._lfs: dict[str, Blob] = {}
+        self.lfs: dict[str, Blob] = {}  # the LFS files of all commits, by sha256
         self.push(files, title="initial commit")
 
     @property
@@ -105,10 +105,6 @@ class Repo:
         """The commit that a branch, a tag or a full commit sha means."""
         sha = self.branches.get(revision) or self.tags.get(revision) or revision
         return self._commits.get(sha)
-
-    def lfs(self, sha256: str) -> Blob | None:
-        """The LFS file of that hash, from whichever commit."""
-        return self._lfs.get(sha256)
 
     def push(
         self, files: Mapping[str, Source | None], *, branch: str = "main", title: str = "update"
@@ -122,7 +118,7 @@ class Repo:
             else:
                 tree[path] = blob(path, source)
         tree = dict(sorted(tree.items()))
-        self._lfs |= {file.sha256: file for file in tree.values() if file.sha256}
+        self.lfs |= {file.sha256: file for file in tree.values() if file.sha256}
         sha = self._sha(parent, title, tree)
         self._commits[sha] = Commit(sha, title, datetime.now(UTC), tree)
         self.branches[branch] = sha

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 Kind: TypeAlias = Literal[
     "info", "tree", "paths", "refs", "auth", "whoami", "resolve", "cache", "cdn",
-    "xet", "cas", "unknown",
+    "xet", "cas", "xorb", "unknown",
 ]  # fmt: skip
 
 REPO = r"(?P<repo>[^/]+(?:/[^/]+)?)"
@@ -22,7 +22,8 @@ SHAPES: dict[Kind, str] = {
     "auth": f"/api/models/{REPO}/auth-check",
     "xet": f"/api/models/{REPO}/xet-read-token/{REVISION}",
     "info": f"/api/models/{REPO}(/revision/{REVISION})?",
-    "cas": r"/v\d/reconstructions/.+",
+    "cas": "/v1/reconstructions/(?P<path>[0-9a-f]{64})",
+    "xorb": "/xorbs/(?P<path>[0-9a-f]{64})/.+",
     "cdn": f"/repos/{REPO}/(?P<path>[^/]+)/[0-9a-f]{{64}}",
     "resolve": f"/{REPO}/resolve/{REVISION}/(?P<path>.+)",
 }

@@ -1,6 +1,7 @@
 """A Hub that tests and benches own: see `Hub`, and `faults` for what can be made to go wrong."""
 
 from cli.loopback_hub import About, HubSettings, Repo
+from cli.loopback_hub.route import Kind
 from tests.hub.access import Account
 from tests.hub.arming import CONTENT, FACTS, Armed
 from tests.hub.faults import (
@@ -36,6 +37,7 @@ __all__ = [
     "Hub",
     "HubSettings",
     "IgnoreRange",
+    "Kind",
     "RedirectLoop",
     "Refuse",
     "Repo",

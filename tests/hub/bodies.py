@@ -44,6 +44,5 @@ def garbled(body: Body) -> Body:
     """The same number of bytes, the first of each piece another than it should be."""
     with closing(body):
         for piece in body:
-            [first] = bytes_of(part_of(piece, 0, 1))
-            yield bytes([first ^ 0xFF])
+            yield bytes(byte ^ 0xFF for byte in bytes_of(part_of(piece, 0, 1)))
             yield part_of(piece, 1, length_of(piece))

@@ -9,13 +9,15 @@ from pathlib import Path
 HF = Path(sys.executable).with_name("hf")
 
 
-def hf_environment(endpoint: str, home: Path, token: str | None = None) -> Mapping[str, str]:
+def hf_environment(
+    endpoint: str, home: Path, *, token: str | None = None, xet: bool = False
+) -> Mapping[str, str]:
     """Nothing of the caller's own Hub settings, and nothing that leaves this machine."""
     environment = {
         "PATH": os.environ["PATH"],
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_XET": "0" if xet else "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
         "NO_COLOR": "1",

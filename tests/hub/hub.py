@@ -10,6 +10,7 @@ from cli.loopback_hub.message import Handler
 from tests.hub.access import Access, Account
 from tests.hub.arming import Faults
 from tests.hub.recording import Recording
+from tests.hub.xet_storage import XetStorage
 
 
 class Hub:
@@ -29,7 +30,8 @@ class Hub:
         self._hub = LoopbackHub(self.repos, settings, self._around)
 
     def _around(self, handler: Handler) -> Handler:
-        self.faults = Faults(Access(handler, self.repos, self._accounts))
+        storage = XetStorage(handler, self.repos)
+        self.faults = Faults(Access(storage, self.repos, self._accounts))
         self.recording = Recording(self.faults)
         return self.recording
 

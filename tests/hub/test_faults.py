@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import httpx
 import pytest
@@ -30,6 +30,7 @@ from tests.hub import (
     WrongCommit,
     generated,
 )
+from tests.hub.waiting import until
 
 BIG = generated(3_000_000)
 CONTENT_OF_CONFIG = b'{"a": 1}'
@@ -37,6 +38,7 @@ FILES: Mapping[str, Source] = {"config.json": CONTENT_OF_CONFIG, "model.safetens
 CONFIG = "/org/model/resolve/main/config.json"
 MODEL = "/org/model/resolve/main/model.safetensors"
 INFO = "/api/models/org/model"
+IMPATIENT = httpx.Timeout(30, read=0.2)
 
 
 @pytest.fixture
@@ -47,15 +49,8 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def client(hub: Hub) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=hub.url, follow_redirects=True, trust_env=False) as client:
+    with httpx.Client(base_url=hub.url, follow_redirects=True) as client:
         yield client
-
-
-def until(holds: Callable[[], bool], within: float = 5.0) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_cut_comes_after_some_bytes_and_a_number_of_times(hub: Hub, client: httpx.Client) -> None:
@@ -114,7 +109,7 @@ def test_a_stall_lasts_until_it_is_disarmed(hub: Hub, client: httpx.Client) -> N
 
     until(lambda: hub.recording.sent() == 1_000_000)
     with pytest.raises(httpx.ReadTimeout):
-        client.get(MODEL, timeout=0.2)
+        client.get(MODEL, timeout=IMPATIENT)
     assert not received
 
     stall.disarm()
@@ -124,9 +119,10 @@ def test_a_stall_lasts_until_it_is_disarmed(hub: Hub, client: httpx.Client) -> N
 
 def test_a_client_that_leaves_a_stall_is_noticed(hub: Hub) -> None:
     hub.faults.add(Stall(after=0))
+    place = httpx.get(f"{hub.url}{CONFIG}").headers["location"]
 
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{hub.url}{CONFIG}", follow_redirects=True, trust_env=False, timeout=0.1)
+        httpx.get(f"{hub.url}{place}", timeout=IMPATIENT)
 
     [exchange] = hub.recording.select("cache")
     until(lambda: exchange.ended < time.monotonic())
@@ -135,7 +131,7 @@ def test_a_client_that_leaves_a_stall_is_noticed(hub: Hub) -> None:
 def test_a_hang_keeps_even_the_headers_back(hub: Hub, client: httpx.Client) -> None:
     hang = hub.faults.add(Hang(kinds={"info"}))
     with pytest.raises(httpx.ReadTimeout):
-        client.get(INFO, timeout=0.1)
+        client.get(INFO, timeout=IMPATIENT)
 
     hang.disarm()
 
@@ -148,9 +144,9 @@ def test_a_hub_with_clients_held_stops_at_once(client: httpx.Client) -> None:
         hub.faults.add(Hang(kinds={"info"}))
         for path in (CONFIG, INFO):
             with pytest.raises(httpx.ReadTimeout):
-                client.get(f"{hub.url}{path}", timeout=0.1)
+                client.get(f"{hub.url}{path}", timeout=IMPATIENT)
         began = time.monotonic()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def test_wrong_bytes_are_as_many_as_the_right_ones(hub: Hub, client: httpx.Client) -> None:
@@ -212,9 +208,9 @@ def test_a_file_can_end_early_and_claim_to_be_complete(hub: Hub, client: httpx.C
 
 def test_the_hub_can_be_out_of_reach_and_come_back(hub: Hub, client: httpx.Client) -> None:
     with hub.out_of_reach(), pytest.raises(httpx.ConnectError):
-        httpx.get(f"{hub.url}{INFO}", trust_env=False)
+        httpx.get(f"{hub.url}{INFO}")
 
-    assert httpx.get(f"{hub.url}{INFO}", trust_env=False).status_code == 200
+    assert httpx.get(f"{hub.url}{INFO}").status_code == 200
 
 
 def test_a_repository_may_list_names_nobody_should_write_to() -> None:

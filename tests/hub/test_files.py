@@ -28,7 +28,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def client(hub: Hub) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=hub.url, follow_redirects=True, trust_env=False) as client:
+    with httpx.Client(base_url=hub.url, follow_redirects=True) as client:
         yield client
 
 
@@ -85,20 +85,23 @@ def test_the_redirect_of_a_large_file_describes_it(client: httpx.Client) -> None
     assert response.headers["x-linked-etag"] == f'"{BIG.sha256}"'
 
 
-def test_links_to_the_second_host_open_one_file_for_a_while() -> None:
-    settings = HubSettings(link_seconds=0.2)
+def test_a_link_to_the_second_host_opens_one_file() -> None:
     files = {"a.safetensors": b"a", "b.safetensors": b"b"}
-    with Hub(Repo("org/model", files), settings=settings) as hub:
-        client = httpx.Client(base_url=hub.url, trust_env=False)
-        with client:
-            link = client.get(where("a.safetensors")).headers["location"]
-            other = client.get(where("b.safetensors")).headers["location"]
-            assert client.get(link).content == b"a"
-            mixed = f"{other.partition('?')[0]}?{link.partition('?')[2]}"
-            assert client.get(mixed).status_code == 403
-            deadline = time.monotonic() + 5
-            while client.get(link).status_code != 403:
-                assert time.monotonic() < deadline
+    with Hub(Repo("org/model", files)) as hub, httpx.Client(base_url=hub.url) as client:
+        link, other = (client.get(where(path)).headers["location"] for path in files)
+        mixed = f"{other.partition('?')[0]}?{link.partition('?')[2]}"
+
+        assert client.get(link).content == b"a"
+        assert client.get(mixed).status_code == 403
+
+
+def test_a_link_to_the_second_host_expires() -> None:
+    expired = HubSettings(link_seconds=-1)
+    files = {"a.safetensors": b"a"}
+    with Hub(Repo("org/model", files), settings=expired) as hub:
+        response = httpx.get(f"{hub.url}{where('a.safetensors')}", follow_redirects=True)
+
+    assert response.status_code == 403
 
 
 def test_hosts_do_not_answer_for_each_other(hub: Hub, client: httpx.Client) -> None:
@@ -118,10 +121,13 @@ def test_one_connection_serves_many_requests(hub: Hub) -> None:
             received += client.recv(65536)
 
 
-def test_what_is_not_http_is_hung_up_on(hub: Hub) -> None:
+@pytest.mark.parametrize(
+    "words", [b"hello", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x"]
+)
+def test_what_is_not_http_is_hung_up_on(hub: Hub, words: bytes) -> None:
     address = hub.url.removeprefix("http://").split(":")
     with socket.create_connection((address[0], int(address[1]))) as client:
-        client.sendall(b"hello\r\n\r\n")
+        client.sendall(words + b"\r\n\r\n")
         assert client.recv(65536) == b""
 
 
@@ -133,20 +139,20 @@ def test_many_clients_are_served_at_once() -> None:
 
         def fetch(number: int) -> bytes:
             headers = {"Range": f"bytes={number * step}-{number * step + step - 1}"}
-            return httpx.get(url, headers=headers, follow_redirects=True, trust_env=False).content
+            return httpx.get(url, headers=headers, follow_redirects=True).content
 
         with ThreadPoolExecutor(16) as pool:
             parts = list(pool.map(fetch, range(16)))
 
         assert b"".join(parts) == content(BIG)[: 16 * step]
-        assert 2 <= peak(hub.recording.select("cdn")) <= 16
+        assert 1 < peak(hub.recording.select("cdn")) <= 16
 
 
 def test_a_rate_holds_on_a_connection_whatever_it_asks_for() -> None:
     settings = HubSettings(bytes_per_second=4_000_000)
     with (
         Hub(Repo("org/model", {"m.safetensors": BIG}), settings=settings) as hub,
-        httpx.Client(base_url=hub.url, follow_redirects=True, trust_env=False) as client,
+        httpx.Client(base_url=hub.url, follow_redirects=True) as client,
     ):
         began = time.monotonic()
         for number in range(4):

@@ -83,7 +83,7 @@ def test_hf_downloads_to_its_cache_and_again_without_fetching(hub: Hub, tmp_path
 def test_hf_sends_its_token_to_the_hub_and_never_to_the_second_host(
     hub: Hub, tmp_path: Path
 ) -> None:
-    environment = hf_environment(hub.url, tmp_path / "home", TOKEN)
+    environment = hf_environment(hub.url, tmp_path / "home", token=TOKEN)
 
     done = run_hf(environment, "download", "org/gated", "--local-dir", str(tmp_path / "model"))
 

@@ -26,7 +26,7 @@ LAUNCH = Path(__file__).with_name("launch.py")
 FIRST_DELAY = 0.2
 LAST_DELAY = 5.0
 STEADY = 30.0  # seconds of life after which a death counts as the first again
-FALSE_STARTS = 5
+FALSE_STARTS = 4
 PROBE_PATIENCE = 5.0
 
 State: TypeAlias = Literal["starting", "ready", "waiting", "stopped"]

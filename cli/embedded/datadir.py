@@ -5,7 +5,7 @@ import fcntl
 import os
 import pwd
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +56,12 @@ class DataDir:
 
 
 @contextmanager
-def claim(root: Path) -> Generator[DataDir]:
+def claim(root: Path, free: Callable[[Path], int]) -> Generator[DataDir]:
     """The data directory at `root`, made if need be, and nobody else's until the block ends.
 
-    Raises `StackError` when another process has it, when it cannot be written, when a newer
-    version wrote it, or when its disk is full.
+    `free` tells how many bytes can still be written at a path. Raises `StackError` when another
+    process has the directory, when it cannot be written, when a newer version wrote it, or when its
+    disk is full.
     """
     data = DataDir(root.expanduser().absolute())
     with blamed_on(data.root):
@@ -69,7 +70,8 @@ def claim(root: Path) -> Generator[DataDir]:
         lock = os.open(data.run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(lock, data)
-        check_room(data.root)
+        if free(data.root) < ROOM:
+            raise _full(data.root, free)
         with blamed_on(data.root):
             write_private(data.stamp, f"{FORMAT}\n".encode(), durable=True)
         yield data
@@ -84,18 +86,12 @@ def blamed_on(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise _full(path) from error
+            raise _full(path, free_bytes) from error
         culprit = error.filename or path
         raise StackError(
             f"cannot use the data directory: {culprit}: {(error.strerror or str(error)).lower()}",
             f"make it writable by {account_name()}, or choose another with --data-dir",
         ) from error
-
-
-def check_room(path: Path) -> None:
-    """Raise `StackError` unless the servers can be expected to write for a while."""
-    if free_bytes(path) < ROOM:
-        raise _full(path)
 
 
 def free_bytes(path: Path) -> int:
@@ -164,9 +160,9 @@ def _lock(lock: int, data: DataDir) -> None:
     os.pwrite(lock, str(os.getpid()).encode(), 0)
 
 
-def _full(path: Path) -> StackError:
-    free, needed = (f"{size / 2**20:.0f} MiB" for size in (free_bytes(path), ROOM))
+def _full(path: Path, free: Callable[[Path], int]) -> StackError:
+    left, needed = (f"{size / 2**20:.0f} MiB" for size in (free(path), ROOM))
     return StackError(
-        f"the disk that holds {path} is full: {free} free, {needed} needed to start",
+        f"the disk that holds {path} is full: {left} free, {needed} needed to start",
         "free some space, or choose a data directory on another disk with --data-dir",
     )

@@ -52,7 +52,7 @@ def last_words(log: Path, since: int) -> str:
     with log.open("rb") as file:
         file.seek(max(since, size(log) - TAIL))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    telling = [TELLING.sub("", line) for line in lines if TELLING.match(line)]
+    telling = [TELLING.sub("", line, count=1) for line in lines if TELLING.match(line)]
     said = telling or [line for line in lines if line]
     return "".join(letter for letter in said[-1] if letter.isprintable())[:300] if said else ""
 

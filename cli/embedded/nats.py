@@ -13,9 +13,10 @@ from importlib.metadata import PackageNotFoundError, files
 from itertools import islice
 from pathlib import Path
 from signal import SIGTERM
+from urllib.parse import urlsplit
 
 import msgspec
-import nats
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from cli.embedded.child import Part
@@ -99,22 +100,16 @@ class Nats:
 
 async def answers(url: str) -> bool:
     """Whether the server there takes connections, and its JetStream answers."""
+    if not await _listens(url):
+        return False  # the client would wait two seconds before it tried again
+    client = Client()
     try:
-        connection = await nats.connect(
-            url,
-            allow_reconnect=False,
-            connect_timeout=2,
-            reconnect_time_wait=0.02,  # the first connection, too, is tried again and again
-            error_cb=_unheard,
-        )
+        await client.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=_unheard)
+        await client.jetstream(timeout=2).account_info()
     except (NatsError, OSError, TimeoutError):
         return False
-    try:
-        await connection.jetstream(timeout=2).account_info()
-    except (NatsError, TimeoutError):
-        return False
     finally:
-        await connection.close()
+        await client.close()
     return True
 
 
@@ -197,6 +192,16 @@ def _render(server: Nats) -> str:
         password=json.dumps(settings.password),
         store=json.dumps(str(server.home), ensure_ascii=False),
     )
+
+
+async def _listens(url: str) -> bool:
+    address = urlsplit(url)
+    try:
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def _unheard(_: Exception) -> None:

@@ -39,7 +39,7 @@ PLAIN = re.compile(rf"[\w./+=@-]{{1,{103 - len(SOCKET) - 1}}}", re.ASCII)
 ENV = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 INITDB = (
-    *("-U", USER, "--auth=peer", "--encoding=UTF8"),
+    *("-U", USER, "--auth=peer", "--encoding=UTF8", "--wal-segsize=4"),
     # Sorted alike on every machine, whatever its C library.
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
 )
@@ -54,6 +54,7 @@ max_connections = 60
 shared_buffers = 64MB
 effective_cache_size = 512MB
 maintenance_work_mem = 64MB
+min_wal_size = 32MB
 max_wal_size = 512MB
 wal_compression = on
 checkpoint_completion_target = 0.9

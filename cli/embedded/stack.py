@@ -70,7 +70,7 @@ async def open_stack(root: Path, plan: Plan) -> AsyncGenerator["Stack"]:
     Raises `StackError` when the data directory, a server or a role will not have it, and leaves
     nothing running then. What outlived an earlier stack is stopped first.
     """
-    with claim(root) as data:
+    with claim(root, plan.free) as data:
         await stop_leftovers(data)
         stack = Stack(data, nats.prepare(data, plan.nats_port), await postgres.prepare(data), plan)
         try:

@@ -4,12 +4,9 @@ from typing import Annotated, TypeAlias
 
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
-from schemas.names import SECRET, TARGET, ULID
+from schemas.names import END, SECRET, TARGET, ULID
 
 LAST_POSITION = 2**63 - 1
-
-END = r"(?!\n)"
-"""After a `$`, which in Python also stands before a last line feed."""
 
 JobPath: TypeAlias = Annotated[
     str, PathParameter(pattern=ULID + END, description="A job's id, a ULID.")

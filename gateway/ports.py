@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from psycopg import AsyncConnection
 
 from schemas.job import Order
@@ -75,3 +77,7 @@ class Ports(msgspec.Struct, frozen=True):
     epoch: Callable[[], str]
     version: str
     runtime: str = "process"
+
+
+Handed: TypeAlias = NamedDependency[SkipValidation[Ports]]
+"""The ports, as a route asks for them."""

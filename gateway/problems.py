@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
 
 from schemas.api.problem import Problem
 from schemas.log import Conflict, LogUnavailable
@@ -84,7 +85,6 @@ def problem(
     """The problem that `code` names. A `remedy` among `details` overrules the usual one."""
     status = status or STATUS.get(code, OTHERWISE)
     facts = {key: value for key, value in details.items() if key not in ("remedy", "errors")}
-    errors = details.get("errors", ())
     return Problem(
         type=f"urn:mllm:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -92,7 +92,7 @@ def problem(
         code=code,
         detail=detail,
         remedy=str(details.get("remedy") or REMEDIES.get(code, "")),
-        errors=tuple(map(str, errors)) if isinstance(errors, list | tuple) else (),
+        errors=msgspec.convert(details.get("errors", ()), tuple[str, ...]),
         details=facts,
     )
 
@@ -164,14 +164,16 @@ def _detail(code: str) -> str:
 
 def _errors(extra: object) -> list[str]:
     """What Litestar says of each bad parameter, as one line each: it never shows the value."""
-    found: list[str] = []
-    for error in extra if isinstance(extra, list) else ():
-        where, what = str(error.get("key", "")), str(error.get("message", ""))
-        found.append(f"{where}: {what}" if where else what)
-    return found
+    said = msgspec.convert(extra if isinstance(extra, list) else [], list[_Said])
+    return [f"{one.key}: {one.message}" if one.key else one.message for one in said]
 
 
-HANDLERS: Mapping[Any, Any] = {
+class _Said(msgspec.Struct):
+    message: str = ""
+    key: str = ""
+
+
+HANDLERS: ExceptionHandlersMap = {
     Rejected: on_rejected,
     LogUnavailable: on_log_unavailable,
     Conflict: on_conflict,

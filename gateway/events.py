@@ -1,0 +1,156 @@
+"""HTTP for events: the live stream, and pages of the log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromQuery, HeaderParameter, QueryParameter, SkipValidation
+from litestar.types import ASGIApp
+
+from gateway.admission import AnyRequest, needs
+from gateway.caller import From
+from gateway.frames import Filter, types_of
+from gateway.job_logs import JSON, LINES, Open
+from gateway.parameters import Cursor, Limit, Position, Text
+from gateway.ports import Handed
+from gateway.reading import Fresh, Models
+from gateway.subscription import Subscriptions, Wish, place
+from projections import event_index
+from projections.event_index import EventRow
+from projections.rows import Part
+from schemas.api.events import CloudEvent, cloud_events
+from schemas.api.problem import Page
+from schemas.log import Commit
+
+STREAM = "text/event-stream"
+PLACE = r"^[0-9]{1,18}(\.[0-9]{1,6})?$"
+
+Types: TypeAlias = Annotated[
+    tuple[str, ...],
+    QueryParameter(
+        name="type",
+        max_items=100,
+        description="Event types, families as `job.*`, or several of them with commas.",
+    ),
+]
+Tail: TypeAlias = Annotated[
+    int | None, QueryParameter(ge=0, le=10_000, description="Events of the past to begin with.")
+]
+Place: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=PLACE, description="The last event seen: `<position>` or `<position>.<index>`."
+    ),
+]
+LastEventId: TypeAlias = Annotated[
+    str | None,
+    HeaderParameter(name="Last-Event-ID", pattern=PLACE, description="The same; it goes first."),
+]
+Subscribe: TypeAlias = NamedDependency[SkipValidation[Subscriptions]]
+
+STREAM_RESPONSE = {
+    200: ResponseSpec(str, description="Server-sent events (CloudEvents 1.0)", media_type=STREAM)
+}
+LOG_RESPONSE = {
+    200: ResponseSpec(Page[CloudEvent], description="Events", media_type=f"{JSON}, {LINES}")
+}
+
+
+class Events(Controller):
+    """Everything that happened, and what happens now."""
+
+    tags = ("events",)
+
+    @get("/events", opt=needs("read", lists=True, system=True), responses=STREAM_RESPONSE)
+    async def stream(
+        self,
+        caller: From,
+        subscriptions: Subscribe,
+        connections: Open,
+        types: Types = (),
+        aggregate: Text = None,
+        id: Text = None,
+        tail: Tail = None,
+        after: Place = None,
+        epoch: Text = None,
+        last_event_id: LastEventId = None,
+    ) -> ASGIApp:
+        """Follow events as they happen.
+
+        With `tail`, `after` or `Last-Event-ID` the past comes first, between `stream.seed.start`
+        and `stream.seed.complete`. A place that is not one in this log, or one of another `epoch`,
+        gets `stream.reset`.
+        """
+        exact, families = types_of(types)
+        filter = Filter(
+            caller.namespaces,
+            caller.access.sees_system,
+            exact,
+            families,
+            aggregate or "",
+            id or "",
+        )
+        left_off = last_event_id or after
+        wish = Wish(filter, place(left_off) if left_off else None, tail, epoch or "")
+        write = await subscriptions.open(wish)
+        return connections.answer(caller.access, f"{STREAM}; charset=utf-8", write)
+
+    @get("/events/log", opt=needs("read", lists=True, system=True), responses=LOG_RESPONSE)
+    async def log(
+        self,
+        caller: From,
+        request: AnyRequest,
+        ports: Handed,
+        models: Models,
+        fresh: Fresh,
+        types: Types = (),
+        aggregate: Text = None,
+        id: Text = None,
+        correlation: Text = None,
+        actor: Text = None,
+        after: Position = None,
+        before_time: FromQuery[datetime | None] = None,
+        order: FromQuery[Literal["asc", "desc"]] = "asc",
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> ASGIApp:
+        """Page the log: JSON, or one event a line with the next cursor in `X-Next-Cursor`."""
+        wanted = event_index.Filter(
+            namespace=caller.namespaces,
+            types=[name for text in types for name in text.split(",") if name],
+            aggregate=aggregate,
+            id=id,
+            correlation=correlation,
+            actor=actor,
+            after=after,
+            before_time=before_time,
+            system=caller.access.sees_system,
+        )
+        async with models.open([event_index.projection.name], fresh) as view:
+            page = await event_index.page(
+                view.db, wanted, Part(limit, cursor), ascending=order == "asc"
+            )
+        positions = sorted({row.position for row in page.items})
+        events = _events(page.items, await ports.log.fetch(positions))
+        return _paged(request, Page(events, page.next_cursor))
+
+
+def _events(rows: Sequence[EventRow], commits: Sequence[Commit]) -> tuple[CloudEvent, ...]:
+    """What the index found, as the log has it."""
+    found = {event.id: event for commit in commits for event in cloud_events(commit)}
+    ids = (f"{row.position}.{row.index}" for row in rows)
+    return tuple(found[id] for id in ids if id in found)
+
+
+def _paged(request: AnyRequest, page: Page[CloudEvent]) -> ASGIApp:
+    if request.accept.best_match([JSON, LINES], JSON) == LINES:
+        lines = b"".join(msgspec.json.encode(event) + b"\n" for event in page.items)
+        headers = {"X-Next-Cursor": page.next_cursor} if page.next_cursor else {}
+        response = Response(lines, media_type=LINES, headers=headers)
+    else:
+        response = Response(msgspec.json.encode(page), media_type=JSON)
+    return response.to_asgi_response(None, request)

@@ -1,0 +1,99 @@
+"""Following a job's log: what was written, then what is being written, until the job ends."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from gateway.connections import Connection, Write
+from gateway.frames import Filter
+from gateway.stream import EventStream
+from projections.jobs import row_of
+from schemas.job import AGGREGATE
+from schemas.live import JobLogs, LogLine
+from schemas.log import EventLog, Stream
+from schemas.message import Rejected
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+ENDS = frozenset(f"job.{status}" for status in ENDED)
+LINGER_SECONDS = 1.0
+"""How long lines are waited for after the job's end: they travel on another road."""
+
+
+def as_json(line: LogLine) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
+def as_text(line: LogLine) -> bytes:
+    """A line for people; one of several lines stays one."""
+    text = line.text.replace("\r", " ").replace("\n", " ")
+    return f"{line.at:%Y-%m-%dT%H:%M:%SZ} {line.level:<7} {text}\n".encode()
+
+
+class Following:
+    def __init__(self, log: EventLog, lines: JobLogs, stream: EventStream) -> None:
+        self._log = log
+        self._lines = lines
+        self._stream = stream
+
+    async def ended(self, namespace: str, job: str) -> bool:
+        """Whether the job has ended. Raises `Rejected` with `not_found`, `LogUnavailable`."""
+        row = row_of(await self._log.load(Stream(namespace, AGGREGATE, job)))
+        if row is None:
+            raise Rejected("not_found", f"no job {job}")
+        return row.status in ENDED
+
+    def follow(
+        self, namespace: str, job: str, after: int, encode: Callable[[LogLine], bytes]
+    ) -> Write:
+        """Writes the lines past the cursor `after` until the job has ended."""
+
+        async def write(connection: Connection) -> None:
+            end = asyncio.create_task(self._end(namespace, job))
+            try:
+                lines = self._lines.follow(namespace, job, after=after)
+                async with aclosing(_until(lines, end)) as wanted:
+                    async for line in wanted:
+                        await connection.write(encode(line))
+            finally:
+                end.cancel()
+
+        return write
+
+    async def _end(self, namespace: str, job: str) -> None:
+        """Return once the job has ended."""
+        ring = self._stream.commits
+        filter = Filter(namespace, types=ENDS, aggregate=AGGREGATE, id=job)
+        after = -1
+        while True:
+            if after < ring.start:  # at first, and when the ring has gone further than this
+                after = ring.end
+                if await self.ended(namespace, job):
+                    return
+            chunk = ring.read(filter, after)
+            after = chunk.reached
+            if chunk.events:
+                return
+            await self._stream.wait()
+
+
+async def _until(
+    lines: AsyncIterator[LogLine], end: "asyncio.Task[None]"
+) -> AsyncGenerator[LogLine]:
+    """The lines until `end`, and those that come a little later."""
+    while True:
+        coming = asyncio.ensure_future(anext(lines))
+        try:
+            await asyncio.wait({coming, end}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                end.result()
+                await asyncio.wait({coming}, timeout=LINGER_SECONDS)
+            if not coming.done():
+                return
+            yield coming.result()
+        except StopAsyncIteration:
+            return
+        finally:
+            coming.cancel()
+            await asyncio.wait({coming})

@@ -114,23 +114,27 @@ class Connection:
     def _answer(self, request: Request) -> bool:
         """Send the response; whether the connection can take another request after it."""
         response = self._handler(request)
-        bodiless = request.method == "HEAD" or response.length == 0
-        self._socket.sendall(response.head(), 0 if bodiless else socket.MSG_MORE)
-        complete = bodiless or self._send_body(response) == response.length
+        try:
+            complete = self._send_response(response, request.method == "HEAD")
+        finally:
+            response.body.close()
+            response.ended()
         return complete and request.headers.get("connection", "").lower() != "close"
+
+    def _send_response(self, response: Response, head_only: bool) -> bool:
+        bodiless = head_only or response.length == 0
+        self._socket.sendall(response.head(), 0 if bodiless else socket.MSG_MORE)
+        return bodiless or self._send_body(response) == response.length
 
     def _send_body(self, response: Response) -> int:
         total = 0
-        try:
-            for piece in response.body:
-                done = 0
-                while left := length_of(piece) - done:
-                    count = self._send(part_of(piece, done, self._pace.grant(left)))
-                    response.sent(count)
-                    done += count
-                total += done
-        finally:
-            response.body.close()
+        for piece in response.body:
+            done = 0
+            while left := length_of(piece) - done:
+                count = self._send(part_of(piece, done, self._pace.grant(left)))
+                response.sent(count)
+                done += count
+            total += done
         return total
 
     def _send(self, piece: Piece) -> int:

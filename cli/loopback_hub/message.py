@@ -60,7 +60,7 @@ class Request:
         return parse_qs(self.target.partition("?")[2], keep_blank_values=True)
 
 
-def _unnoticed(_: int) -> None:
+def _unnoticed(*_: int) -> None:
     return None
 
 
@@ -78,6 +78,7 @@ class Response:
     length: int
     body: Body
     sent: Callable[[int], None] = _unnoticed  # told of body bytes as they leave, a count at a time
+    ended: Callable[[], None] = _unnoticed  # told when nothing more will leave, for whatever reason
 
     def head(self) -> bytes:
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]

@@ -1,4 +1,11 @@
-"""A Hub that tests and benches own: see `Hub`, and `faults` for what can be made to go wrong."""
+"""A Hub that tests and benches own, with faults on demand and a record of every request.
+
+with Hub(Repo("org/name", {"model.safetensors": generated(1 << 20)})) as hub:
+    cut = hub.faults.add(Cut(path="*.safetensors", times=20, after=(1, 3_000_000)))
+    ...  # a client whose HF_ENDPOINT is hub.url
+    assert cut.strikes == 20
+    assert not any(e.authorization for e in hub.recording.select("cdn"))
+"""
 
 from cli.loopback_hub import About, HubSettings, Repo
 from cli.loopback_hub.route import Kind

@@ -14,7 +14,10 @@ from tests.hub.xet_storage import XetStorage
 
 
 class Hub:
-    """A context manager: clients may come from `__enter__` on and are gone after `__exit__`."""
+    """A context manager: clients may come from `__enter__` on and are gone after `__exit__`.
+
+    `repos` may be added to while it runs; its repositories may be pushed to.
+    """
 
     faults: Faults
     recording: Recording

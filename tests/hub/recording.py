@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import inf
 
-from cli.loopback_hub.message import Body, Handler, Hangup, Request, Response
+from cli.loopback_hub.message import Handler, Hangup, Request, Response
 from cli.loopback_hub.route import Kind, route_of
 
 
@@ -69,19 +69,20 @@ class Recording:
 
     def __call__(self, request: Request) -> Response:
         exchange = self._begin(request)
+
+        def sent(count: int) -> None:
+            exchange.sent += count
+
+        def ended() -> None:
+            exchange.ended = time.monotonic()
+
         try:
             response = self._handler(request)
         except Hangup:
-            exchange.ended = time.monotonic()
+            ended()
             raise
         exchange.status = response.status
-        if request.method == "HEAD" or not response.length:
-            exchange.ended = time.monotonic()
-
-        def count(sent: int) -> None:
-            exchange.sent += sent
-
-        return replace(response, sent=count, body=_until_ended(response.body, exchange))
+        return replace(response, sent=sent, ended=ended)
 
     def _begin(self, request: Request) -> Exchange:
         route = route_of(request.path)
@@ -98,10 +99,3 @@ class Recording:
         )
         self.exchanges.append(exchange)
         return exchange
-
-
-def _until_ended(body: Body, exchange: Exchange) -> Body:
-    try:
-        yield from body
-    finally:
-        exchange.ended = time.monotonic()

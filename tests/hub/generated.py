@@ -31,7 +31,7 @@ def generated(size: int, seed: int = 0) -> Blob:
 
 
 def _blocks(size: int, seed: int) -> Iterator[bytes]:
-    block = random.Random(seed).randbytes(BLOCK)
+    block = random.Random(seed).randbytes(min(size, BLOCK))
     for number, start in enumerate(range(0, size, BLOCK)):
         turn = number * STRIDE % BLOCK
         yield (block[turn:] + block[:turn])[: size - start]

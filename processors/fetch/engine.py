@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from processors.fetch import takeover
@@ -25,6 +26,8 @@ from processors.fetch.schedule import Schedule, Work
 from processors.fetch.source import Opener, Source
 from processors.fetch.staging import Staging
 from processors.fetch.stream import Session, Stream
+from processors.fetch.xet import Xet
+from processors.fetch.xet_stream import XetStream
 from schemas.job import FinishedFile
 from schemas.plan import PlannedFile
 
@@ -43,6 +46,7 @@ class Fetcher:
 
     `fence` raises `Fenced` when the lease is lost; it is called before every write, from many
     threads. `say` takes lines for the job's log. `free` tells how many bytes the disk has left.
+    With `xet`, big files that are in Xet storage are had from there, if that goes well.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Fetcher:
         progress: Progress | None = None,
         say: Callable[[str], None] = lambda line: None,
         free: Callable[[Path], int] = free_bytes,
+        xet: Xet | None = None,
     ) -> None:
         self.progress = progress or Progress()
         self._source = source
@@ -62,6 +67,7 @@ class Fetcher:
         self._limits = limits or Limits()
         self._say = say
         self._free = free
+        self._xet = xet
         self._over = threading.Event()
         self._gate = Gate(fence, on_close=self._over.set)
         self._finished: dict[str, FinishedFile] = {}
@@ -103,7 +109,7 @@ class Fetcher:
         wanted: list[PlannedFile] = []
         for file in files:
             if (known := staging.known(file)) is not None and known.done:
-                self._keep(FinishedFile(file.path, file.size, file.algorithm, file.digest))
+                self._keep(file)
             else:
                 wanted.append(file)
         return wanted
@@ -114,11 +120,8 @@ class Fetcher:
         schedule = Schedule(
             self._limits, lambda file: Incoming(file, staging, self._limits, self.progress)
         )
-        schedule.expect(len(wanted))
-        schedule.add(wanted)
-        keeper = threading.Thread(target=self._keep_house, args=(staging,), daemon=True)
-        keeper.start()
-        streams = self._streams(schedule, wanted)
+        streams = self._streams(wanted, schedule, staging)
+        threading.Thread(target=self._keep_house, args=(staging,), daemon=True).start()
         for stream in streams:
             stream.start()
         self._over.wait()
@@ -129,10 +132,13 @@ class Fetcher:
             incoming.close()
         self._gate()
 
-    def _streams(self, schedule: Schedule, wanted: Sequence[PlannedFile]) -> list[Stream]:
+    def _streams(
+        self, wanted: Sequence[PlannedFile], schedule: Schedule, staging: Staging
+    ) -> list[Stream | XetStream]:
         """As many as may be, but no more than there are parts to fetch."""
-        parts = sum(file.size // self._limits.part + 1 for file in wanted)
-        tls = self._source.context()
+        schedule.expect(len(wanted))
+        by_xet, by_http = self._divided(wanted, staging)
+        schedule.add(by_http)
         session = Session(
             gate=self._gate,
             limits=self._limits,
@@ -143,25 +149,45 @@ class Fetcher:
             say=self._say,
             settle=lambda work: self._settle(schedule, work),
         )
-        return [
+        tls = self._source.context()
+        parts = sum(file.size // self._limits.part + 1 for file in wanted)
+        streams: list[Stream | XetStream] = [
             Stream(session, Connections(self._limits, tls, self._gate))
             for _ in range(min(self._limits.streams, parts))
         ]
+        if self._xet is not None and by_xet:
+            finish = partial(self._finish, schedule)
+            streams.append(XetStream(self._xet, by_xet, session, staging, finish))
+        return streams
+
+    def _divided(
+        self, wanted: Sequence[PlannedFile], staging: Staging
+    ) -> tuple[list[PlannedFile], list[PlannedFile]]:
+        """The files to have from Xet, and the others: of those begun, a part is there already."""
+        by_xet: list[PlannedFile] = []
+        by_http: list[PlannedFile] = []
+        for file in wanted:
+            takes = self._xet is not None and self._xet.takes(file) and not staging.known(file)
+            (by_xet if takes else by_http).append(file)
+        return by_xet, by_http
 
     def _settle(self, schedule: Schedule, work: Work) -> None:
         file = work.incoming.file
-        finished = work.incoming.settle()
-        if finished is None:
+        if work.incoming.settle():
+            self._finish(schedule, file, work)
+        else:
             self._say(f"{file.path}: the hash is wrong; fetching it once more")
             schedule.again(work)
-            return
-        self._keep(finished)
+
+    def _finish(self, schedule: Schedule, file: PlannedFile, work: Work | None = None) -> None:
+        self._keep(file)
         if schedule.finish(work):
             self._over.set()
 
-    def _keep(self, file: FinishedFile) -> None:
-        self._finished[file.path] = file
-        self.progress.finished(file)
+    def _keep(self, file: PlannedFile) -> None:
+        finished = FinishedFile(file.path, file.size, file.algorithm, file.digest)
+        self._finished[file.path] = finished
+        self.progress.finished(finished)
 
     def _keep_house(self, staging: Staging) -> None:
         """Watch the free space, and now and then make all that has arrived survive a crash."""

@@ -72,14 +72,10 @@ class NoSpace(FetchError):
 
 
 class VerificationFailed(FetchError):
-    """A file arrived twice, and its hash was wrong twice."""
+    """A file is not what the Hub says it is, although it was fetched twice."""
 
-    def __init__(self, path: str, expected: str, actual: str) -> None:
-        super().__init__(
-            "verification_failed",
-            f"{path} has the wrong hash: expected {expected}, got {actual}",
-            path=path,
-        )
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__("verification_failed", f"{path} is not as published: {why}", path=path)
         self.path = path
 
 

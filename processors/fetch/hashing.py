@@ -5,8 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from schemas.plan import Algorithm
-
 STEP = 1 << 20
 
 
@@ -18,13 +16,15 @@ class Hash(Protocol):
     def hexdigest(self) -> str: ...
 
 
-def new_hash(algorithm: Algorithm, size: int) -> Hash:
-    """A hash to be fed `size` bytes. A git blob's begins with its size."""
+def new_hash(algorithm: str, size: int) -> Hash:
+    """A hash to be fed `size` bytes. A git blob's begins with its size. Raises ValueError."""
     match algorithm:
         case "sha256":
             return hashlib.sha256()
         case "blob-sha1":
             return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        case _:
+            raise ValueError(f"no such hash: {algorithm}")
 
 
 class OrderedHash:
@@ -46,9 +46,9 @@ class OrderedHash:
         self._lock = threading.Lock()
 
     def keep(self, start: int, chunks: Sequence[bytes], size: int) -> None:
-        """Remember `chunks`, `size` bytes that lie at `start`, if there is room."""
+        """Remember `chunks`, `size` bytes at `start`, if there is room. Before `prefix` says so."""
         with self._lock:
-            if size <= self._room and start >= self.position:
+            if size <= self._room:
                 self._room -= size
                 self._ahead[start] = chunks
 

@@ -10,7 +10,6 @@ from processors.fetch.limits import Limits
 from processors.fetch.progress import Progress
 from processors.fetch.spans import Spans
 from processors.fetch.staging import Staging
-from schemas.job import FinishedFile
 from schemas.plan import PlannedFile
 
 
@@ -53,12 +52,12 @@ class Incoming:
         """Put `chunks` at `start`, where nothing is yet. Raises OSError."""
         self._staging.gate()
         size = write_all(self._fd, chunks, start)
+        self._hash.keep(start, chunks, size)  # first: whoever sees the span must find the bytes
         with self._lock:
             self._spans.add(start, start + size)
         if self._parted:
             self._staging.have(self.file, start, start + size)
         self._progress.stored(self.file.path, size)
-        self._hash.keep(start, chunks, size)
 
     def advance(self) -> None:
         """Hash what has become contiguous, unless another stream is at it."""
@@ -74,26 +73,28 @@ class Incoming:
             self._settling = self._settling or first
             return first
 
-    def settle(self) -> FinishedFile | None:
+    def settle(self) -> bool:
         """Keep the file if its hash is right; begin it anew if it is wrong for the first time.
 
-        None in the second case. Raises `VerificationFailed` in the third.
+        False in the second case. Raises `VerificationFailed` in the third.
         """
         actual = self._hash.hexdigest()
         if actual == self.file.digest:
             self._staging.finish(self.file, self._fd)
             self.close()
-            return FinishedFile(self.file.path, self.file.size, self.file.algorithm, actual)
+            return True
         self.close()
         self._staging.discard(self.file)
         if self._retried:
-            raise VerificationFailed(self.file.path, self.file.digest, actual)
+            raise VerificationFailed(
+                self.file.path, f"{self.file.algorithm} is {actual} instead of {self.file.digest}"
+            )
         self._retried = True
         self._progress.stored(self.file.path, -self._spans.covered)
         self._spans = Spans()
         self._hash = self._new_hash()
         self._settling = False
-        return None
+        return False
 
     def close(self) -> None:
         with self._lock:

@@ -82,6 +82,12 @@ class Progress:
         with self._lock:
             self._retries[path] = _Retry(failures, of, self._clock() + seconds)
 
+    def abandoned(self, path: str) -> None:
+        """What is there of a file counts for nothing: it will begin anew."""
+        with self._lock:
+            if (file := self._active.pop(path, None)) is not None:
+                self._done -= file.done
+
     def finished(self, file: FinishedFile) -> None:
         """Every byte of the file is there and its hash is right."""
         with self._lock:

@@ -80,7 +80,7 @@ class Opener:
     """Opens files at a source. Thread-safe; remembers for a while where it was redirected to."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.source = source
         self._home = source.url("").origin
         self._links: dict[str, tuple[Url, float]] = {}
         self._quiet_until = 0.0
@@ -124,7 +124,7 @@ class Opener:
 
     def _link(self, path: str) -> Url:
         url, expires = self._links.get(path, (None, 0.0))
-        return url if url is not None and time.monotonic() < expires else self._source.url(path)
+        return url if url is not None and time.monotonic() < expires else self.source.url(path)
 
     def forget(self, path: str) -> None:
         """Do without the redirect of a file that is done, or whose link has gone stale."""
@@ -134,8 +134,8 @@ class Opener:
         headers = {"User-Agent": "mllm", "Accept": "*/*", "Accept-Encoding": "identity"}
         if span is not None:
             headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        if self._source.token and url.origin == self._home:
-            headers["Authorization"] = f"Bearer {self._source.token}"
+        if self.source.token and url.origin == self._home:
+            headers["Authorization"] = f"Bearer {self.source.token}"
         return headers
 
     def _check(self, response: Response, file: PlannedFile) -> None:
@@ -145,7 +145,7 @@ class Opener:
             raise FetchFailed(f"{file.path} was sent encoded as {encoding!r}", retryable=False)
 
     def _check_commit(self, response: Response) -> None:
-        wanted = self._source.commit
+        wanted = self.source.commit
         commit = response.headers.get("X-Repo-Commit", wanted)
         if commit != wanted and response.url.origin == self._home:
             raise FetchFailed(f"asked for commit {wanted}, got {commit}", retryable=False)
@@ -185,7 +185,7 @@ class Opener:
         if response.url.origin != self._home:
             self.forget(path)
             return Setback(f"{host} no longer takes its own link: it answered {status}")
-        return denial(status, response.headers, f"{self._source.repo}/{path}")
+        return denial(status, response.headers, f"{self.source.repo}/{path}")
 
 
 def denial(status: int, headers: Message, what: str) -> FetchError:

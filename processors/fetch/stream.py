@@ -20,7 +20,9 @@ MOST_CHUNKS = 256  # the kernel takes 1,024 at once
 
 @dataclass(frozen=True)
 class Session:
-    """What the streams of one fetch share. `settle` is called with each file that is complete."""
+    """What the streams of one fetch share. `settle` is called with each file that is complete:
+    all bytes are there, and their hash is known but not yet judged.
+    """
 
     gate: Gate
     limits: Limits

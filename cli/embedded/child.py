@@ -88,10 +88,12 @@ class Child:
         began, since = time.monotonic(), logs.size(self.log)
         self._keeper = asyncio.create_task(self._keep())
         ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait(
-            [ready, self._keeper], timeout=self.part.within, return_when=FIRST_COMPLETED
-        )
-        ready.cancel()
+        try:
+            await asyncio.wait(
+                [ready, self._keeper], timeout=self.part.within, return_when=FIRST_COMPLETED
+            )
+        finally:
+            ready.cancel()
         if not self._ready.is_set():
             self.check()
             cause = logs.last_words(self.log, since) or f"not ready in {self.part.within:g} s"

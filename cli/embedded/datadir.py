@@ -69,7 +69,8 @@ def claim(root: Path, free: Callable[[Path], int]) -> Generator[DataDir]:
         _lay_out(data)
         lock = os.open(data.run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(lock, data)
+        with blamed_on(data.root):
+            _lock(lock, data)
         if free(data.root) < ROOM:
             raise _full(data.root, free)
         with blamed_on(data.root):

@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     monitor_port: int
     password: str
 
+    def __repr__(self) -> str:
+        return f"Settings(port={self.port}, monitor_port={self.monitor_port})"
+
 
 @dataclass(frozen=True)
 class Nats:

@@ -133,21 +133,31 @@ def binary(name: str) -> Path:
 
 async def _create(data: DataDir) -> None:
     """Make a cluster aside and move it into place whole: a kill leaves all of it or none."""
-    aside = data.root / "postgres.new"
-    if aside.exists():
-        shutil.rmtree(aside)
-    aside.mkdir(mode=0o700)
+    # What a killed initdb left may still be written to, so it is not made use of again.
+    for leftover in data.root.glob("postgres.new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=data.root))
     runs_as = None
     if os.geteuid() == 0:
-        # initdb insists on a user with an account; the server does not.
-        nobody = pwd.getpwnam("nobody")
-        runs_as = account_of(nobody.pw_uid, nobody.pw_gid, binary("initdb"), aside)
+        runs_as = _nobody(aside)
         os.chown(aside, runs_as.uid, runs_as.gid)
     await _initdb(aside, data.logs / "postgres.log", runs_as)
     if runs_as is not None:
         owner = free_user_id()
         give(aside, owner, owner)
-    aside.rename(data.postgres)
+    os.rename(aside, data.postgres)
+
+
+def _nobody(home: Path) -> Account:
+    """Whom initdb runs as under root: unlike the server, it insists on a user with a name."""
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError as error:
+        raise StackError(
+            "Postgres does not run as root, and this machine has no account `nobody`",
+            "run mllm as a normal user",
+        ) from error
+    return account_of(nobody.pw_uid, nobody.pw_gid, binary("initdb"), home)
 
 
 async def _initdb(cluster: Path, log: Path, runs_as: Account | None) -> None:

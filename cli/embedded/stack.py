@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +31,7 @@ CURE_PAUSE = 10.0
 class Urls:
     """Where the servers are. The first holds a password: for environments, never for eyes."""
 
-    nats: str
+    nats: str = field(repr=False)
     database: str
 
     @property

@@ -53,9 +53,10 @@ async def made_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(made_before: Path, tmp_path: Path) -> Path:
+def root(made_before: Path, tmp_path: Path) -> Generator[Path]:
     """A warm data directory of the test's own."""
-    return copied(made_before, tmp_path / "data")
+    yield copied(made_before, tmp_path / "data")
+    shutil.rmtree(tmp_path)
 
 
 def copied(root: Path, place: Path) -> Path:
@@ -300,7 +301,7 @@ async def standing(
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
+            process.terminate()
         await process.wait()
 
 
@@ -367,7 +368,7 @@ async def test_a_postgres_that_nobody_recorded_is_stopped(root: Path) -> None:
 
 
 async def test_a_database_half_made_is_made_again(tmp_path: Path) -> None:
-    half = tmp_path / "postgres.new"
+    half = tmp_path / "postgres.new-0"
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
     async with open_stack(tmp_path, Plan()) as stack:
@@ -500,6 +501,19 @@ async def can_append(urls: Urls, data: bytes = b"more") -> bool:
     except (NatsError, OSError, TimeoutError):
         return False
     return True
+
+
+@pytest.mark.chaos
+async def test_a_start_killed_at_any_moment_is_made_good_by_the_next(tmp_path: Path) -> None:
+    for attempt in range(30):
+        root = tmp_path / f"data{attempt}"
+        process = await asyncio.create_subprocess_exec(*stand(root, None), cwd=ROOT, env=ENV)
+        await asyncio.sleep(0.3 + 0.05 * attempt)
+        process.kill()
+        await process.wait()
+        async with open_stack(root, Plan()) as stack:
+            await append(stack.urls, b"first")
+            await insert(stack.urls, "first")
 
 
 @pytest.mark.chaos

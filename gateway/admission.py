@@ -20,13 +20,14 @@ from ulid import ULID
 
 from gateway.auth import Access, Authenticator
 from gateway.caller import Caller
+from gateway.media_types import JSON
 from schemas.message import Rejected
 from schemas.names import ALL, SYSTEM, is_namespace
 from schemas.token import Scope
 
 PUBLIC = frozenset({"/", "/health", "/healthz", "/readyz"})
 NAMESPACE_HEADER = "X-Mllm-Namespace"
-JSON_TYPES = frozenset({"", "application/json"})
+JSON_TYPES = frozenset({"", JSON})
 
 AnyRequest = Request[Any, Any, Any]
 

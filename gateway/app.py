@@ -1,13 +1,15 @@
 """The HTTP application, assembled from the ports it is handed."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import cache
 
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
+from litestar.types.composite_types import Dependencies
 
 from gateway.admission import Admission, refuse_unnamed
 from gateway.auth import Authenticator
@@ -22,7 +24,7 @@ from gateway.history import History
 from gateway.idempotency import Idempotency
 from gateway.job_logs import JobLogs
 from gateway.jobs import Jobs
-from gateway.openapi import describe, queries
+from gateway.openapi import Document, describe, queries
 from gateway.ports import Ports
 from gateway.problems import HANDLERS
 from gateway.reading import Reading, provide_min_sequence
@@ -45,6 +47,15 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     Tokens,
     Weights,
 )
+HANDED = (
+    "ports",
+    "authenticator",
+    "connections",
+    "models",
+    "subscriptions",
+    "following",
+    "description",
+)
 MOST_BODY_BYTES = 1024 * 1024
 
 
@@ -57,21 +68,20 @@ def create_app(ports: Ports) -> Litestar:
     stream = EventStream(ports.log, ports.live, authenticator, connections)
     models = Reading(ports.connect, ports.log)
     history = History(ports.log, stream, EventPlaces(models))
-    dependencies = {
-        "caller": Provide(provide_caller),
-        "fresh": Provide(provide_min_sequence),
-        "ports": _always(ports),
-        "authenticator": _always(authenticator),
-        "connections": _always(connections),
-        "models": _always(models),
-        "subscriptions": _always(Subscriptions(ports.log, stream, history, ports.epoch)),
-        "following": _always(Following(ports.log, ports.job_logs, stream)),
+    document = description(ports.version)
+    things = {
+        "ports": ports,
+        "authenticator": authenticator,
+        "connections": connections,
+        "models": models,
+        "subscriptions": Subscriptions(ports.log, stream, history, ports.epoch),
+        "following": Following(ports.log, ports.job_logs, stream),
+        "description": document,
     }
-    description = describe(ROUTES, dependencies | {"description": _always({})}, ports.version)
     app = Litestar(
         ROUTES,
-        dependencies=dependencies | {"description": _always(description)},
-        middleware=[Admission(authenticator, queries(description)), Idempotency(ports.keys)],
+        dependencies=_dependencies(things),
+        middleware=[Admission(authenticator, queries(document)), Idempotency(ports.keys)],
         exception_handlers=HANDLERS,
         lifespan=[_running(stream)],
         request_max_body_size=MOST_BODY_BYTES,
@@ -82,6 +92,20 @@ def create_app(ports: Ports) -> Litestar:
     refuse_unnamed(app)
     app.asgi_handler = Telemetry(app.asgi_handler)
     return app
+
+
+@cache
+def description(version: str) -> Document:
+    """The API's description. It is the same for every application, and takes a while to make."""
+    return describe(ROUTES, _dependencies(dict.fromkeys(HANDED)), version)
+
+
+def _dependencies(things: Mapping[str, object]) -> Dependencies:
+    """What routes may ask for: the same `things` every time, or what the request itself says."""
+    return {name: _always(thing) for name, thing in things.items()} | {
+        "caller": Provide(provide_caller),
+        "fresh": Provide(provide_min_sequence),
+    }
 
 
 def _always(thing: object) -> Provide:

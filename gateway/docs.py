@@ -8,10 +8,10 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from gateway.admission import AnyRequest, needs
+from gateway.media_types import HTML
 from gateway.problems import on_rejected
 from schemas.message import Rejected
 
-HTML = "text/html"
 PAGE = Path(__file__).with_name("docs.html").read_text()
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';"
@@ -35,7 +35,7 @@ def page(text: str, status_code: int = 200) -> Response[str]:
 def ask_for_token(request: AnyRequest, error: Rejected) -> Response[Any]:
     """A browser can send no token with its first request: the page itself asks for one."""
     refusal = on_rejected(request, error)
-    if refusal.status_code != 401 or not request.accept.accepts(HTML):
+    if refusal.status_code != 401 or HTML not in request.headers.get("Accept", ""):
         return refusal
     asking = page(PAGE, 401)
     asking.headers |= refusal.headers

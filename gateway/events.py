@@ -1,7 +1,6 @@
 """HTTP for events: the live stream, and pages of the log."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -14,10 +13,11 @@ from litestar.types import ASGIApp
 from gateway.admission import AnyRequest, needs
 from gateway.caller import From
 from gateway.frames import Filter, types_of
-from gateway.job_logs import JSON, LINES, Open
-from gateway.parameters import Cursor, Limit, Position, Text
+from gateway.job_logs import Open
+from gateway.media_types import JSON, LINES, STREAM
+from gateway.parameters import TIME, Cursor, Limit, Text
 from gateway.ports import Handed
-from gateway.reading import Fresh, Models
+from gateway.reading import Fresh, Models, moment
 from gateway.subscription import Subscriptions, Wish, place
 from projections import event_index
 from projections.event_index import EventRow
@@ -25,8 +25,8 @@ from projections.rows import Part
 from schemas.api.events import CloudEvent, cloud_events
 from schemas.api.problem import Page
 from schemas.log import Commit
+from schemas.names import END
 
-STREAM = "text/event-stream"
 PLACE = r"^[0-9]{1,18}(\.[0-9]{1,6})?$"
 
 Types: TypeAlias = Annotated[
@@ -43,12 +43,19 @@ Tail: TypeAlias = Annotated[
 Place: TypeAlias = Annotated[
     str | None,
     QueryParameter(
-        pattern=PLACE, description="The last event seen: `<position>` or `<position>.<index>`."
+        pattern=PLACE + END,
+        description="The last event seen: `<position>` or `<position>.<index>`.",
     ),
 ]
 LastEventId: TypeAlias = Annotated[
     str | None,
-    HeaderParameter(name="Last-Event-ID", pattern=PLACE, description="The same; it goes first."),
+    HeaderParameter(
+        name="Last-Event-ID", pattern=PLACE + END, description="The same; it goes first."
+    ),
+]
+BeforeTime: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(pattern=TIME, description="Only what was written before this time (RFC 3339)."),
 ]
 Subscribe: TypeAlias = NamedDependency[SkipValidation[Subscriptions]]
 
@@ -112,13 +119,14 @@ class Events(Controller):
         id: Text = None,
         correlation: Text = None,
         actor: Text = None,
-        after: Position = None,
-        before_time: FromQuery[datetime | None] = None,
+        after: Place = None,
+        before_time: BeforeTime = None,
         order: FromQuery[Literal["asc", "desc"]] = "asc",
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> ASGIApp:
         """Page the log: JSON, or one event a line with the next cursor in `X-Next-Cursor`."""
+        seen = place(after) if after else None
         wanted = event_index.Filter(
             namespace=caller.namespaces,
             types=[name for text in types for name in text.split(",") if name],
@@ -126,16 +134,17 @@ class Events(Controller):
             id=id,
             correlation=correlation,
             actor=actor,
-            after=after,
-            before_time=before_time,
+            after=seen.position if seen else None,
+            before_time=moment(before_time) if before_time else None,
             system=caller.access.sees_system,
         )
         async with models.open([event_index.projection.name], fresh) as view:
             page = await event_index.page(
                 view.db, wanted, Part(limit, cursor), ascending=order == "asc"
             )
-        positions = sorted({row.position for row in page.items})
-        events = _events(page.items, await ports.log.fetch(positions))
+        rows = [row for row in page.items if seen is None or seen.past(row.position, row.index)]
+        commits = await ports.log.fetch(sorted({row.position for row in rows}))
+        events = _events(rows, commits)
         return _paged(request, Page(events, page.next_cursor))
 
 

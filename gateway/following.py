@@ -1,13 +1,14 @@
 """Following a job's log: what was written, then what is being written, until the job ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import msgspec
 
 from gateway.connections import Connection, Write
 from gateway.frames import Filter
+from gateway.media_types import TEXT
 from gateway.stream import EventStream
 from projections.jobs import row_of
 from schemas.job import AGGREGATE
@@ -19,6 +20,9 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 ENDS = frozenset(f"job.{status}" for status in ENDED)
 LINGER_SECONDS = 1.0
 """How long lines are waited for after the job's end: they travel on another road."""
+
+
+SILENCE_SECONDS = 15.0
 
 
 def as_json(line: LogLine) -> bytes:
@@ -44,10 +48,9 @@ class Following:
             raise Rejected("not_found", f"no job {job}")
         return row.status in ENDED
 
-    def follow(
-        self, namespace: str, job: str, after: int, encode: Callable[[LogLine], bytes]
-    ) -> Write:
+    def follow(self, namespace: str, job: str, after: int, media_type: str) -> Write:
         """Writes the lines past the cursor `after` until the job has ended."""
+        encode, silence = (as_text, b"") if media_type == TEXT else (as_json, b"\n")
 
         async def write(connection: Connection) -> None:
             end = asyncio.create_task(self._end(namespace, job))
@@ -55,7 +58,8 @@ class Following:
                 lines = self._lines.follow(namespace, job, after=after)
                 async with aclosing(_until(lines, end)) as wanted:
                     async for line in wanted:
-                        await connection.write(encode(line))
+                        if data := encode(line) if line else silence:
+                            await connection.write(data)
             finally:
                 end.cancel()
 
@@ -80,20 +84,26 @@ class Following:
 
 async def _until(
     lines: AsyncIterator[LogLine], end: "asyncio.Task[None]"
-) -> AsyncGenerator[LogLine]:
-    """The lines until `end`, and those that come a little later."""
-    while True:
-        coming = asyncio.ensure_future(anext(lines))
-        try:
-            await asyncio.wait({coming, end}, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
+) -> AsyncGenerator[LogLine | None]:
+    """The lines until `end`, and those that come a little later; None now and then in a silence."""
+    coming = asyncio.ensure_future(anext(lines))
+    try:
+        while True:
+            await asyncio.wait(
+                {coming, end}, timeout=SILENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if end.done() and not coming.done():
                 end.result()
                 await asyncio.wait({coming}, timeout=LINGER_SECONDS)
-            if not coming.done():
-                return
-            yield coming.result()
-        except StopAsyncIteration:
-            return
-        finally:
-            coming.cancel()
-            await asyncio.wait({coming})
+                if not coming.done():
+                    return
+            if coming.done():
+                yield coming.result()
+                coming = asyncio.ensure_future(anext(lines))
+            else:
+                yield None
+    except StopAsyncIteration:
+        return
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})

@@ -7,6 +7,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.admission import needs
+from gateway.media_types import TEXT
 from gateway.ports import Handed, Ports
 from gateway.reading import Models, Reading
 from projections import checkpoints
@@ -42,7 +43,7 @@ class Health(Controller):
         ok = all(part.ok for part in parts)
         return Response(Readiness(ok, parts), status_code=200 if ok else 503)
 
-    @get("/metrics", opt=needs("read"), media_type="text/plain")
+    @get("/metrics", opt=needs("read"), media_type=TEXT)
     async def metrics(self) -> Response[bytes]:
         """Give the process's figures, as Prometheus reads them."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -51,6 +51,12 @@ class Start(NamedTuple):
     position: int
     skip: int = 0
 
+    def past(self, position: int, index: int) -> bool:
+        """Whether the client has yet to see the event `index` of the commit at `position`."""
+        return position > self.position + 1 or (
+            position == self.position + 1 and index >= self.skip
+        )
+
 
 class History:
     def __init__(self, log: EventLog, stream: EventStream, index: Index) -> None:

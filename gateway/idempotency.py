@@ -16,6 +16,7 @@ from litestar.types import Scope as ASGIScope
 
 from gateway.admission import AnyRequest
 from gateway.caller import Caller
+from gateway.media_types import JSON
 from gateway.ports import Answer, IdempotencyKeys
 from schemas.message import Rejected
 
@@ -93,7 +94,7 @@ async def _fingerprint(request: AnyRequest, key: str, caller: Caller) -> str:
 async def _replay(answer: Answer, send: Send) -> None:
     headers = [(b"idempotency-replayed", b"true")]
     if answer.body:
-        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-type", JSON.encode()))
         headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -17,14 +17,14 @@ from litestar.types.composite_types import Dependencies
 
 from gateway.admission import NAMESPACE_HEADER, PUBLIC, QueryNames, handlers
 from gateway.idempotency import HEADER, WRITES
-from gateway.problems import MEDIA_TYPE
+from gateway.media_types import JSON, PROBLEM
 from schemas.api.problem import Problem
 from schemas.names import NAMESPACE
 
 Document: TypeAlias = dict[str, Any]
 
 COMPONENT = "#/components/schemas/{name}"
-PROBLEM = {"$ref": "#/components/responses/Problem"}
+PROBLEM_ANSWER = {"$ref": "#/components/responses/Problem"}
 
 
 def describe(
@@ -49,7 +49,7 @@ def describe(
         _describe(operation, method, path, handler, schemas)
     document["components"] = {
         "schemas": components,
-        "responses": {"Problem": _content("An error (RFC 9457)", {MEDIA_TYPE: schemas[Problem]})},
+        "responses": {"Problem": _content("An error (RFC 9457)", {PROBLEM: schemas[Problem]})},
         "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
     }
     return document
@@ -110,7 +110,7 @@ def _describe(
     data = handler.parsed_fn_signature.parameters.get("data")
     if data is not None:
         operation["requestBody"] = {
-            "content": {"application/json": {"schema": schemas[data.annotation]}},
+            "content": {JSON: {"schema": schemas[data.annotation]}},
             "required": not data.is_optional,
         }
     operation["responses"] = _responses(handler, schemas)
@@ -122,7 +122,7 @@ def _responses(handler: HTTPRouteHandler, schemas: Mapping[Any, Document]) -> Do
     responses: Document = {str(handler.status_code): _content("Done", content)}
     for status, spec in (handler.responses or {}).items():
         responses[str(status)] = _content(spec.description, _media(spec, schemas))
-    return responses | {"4XX": PROBLEM, "5XX": PROBLEM}
+    return responses | {"4XX": PROBLEM_ANSWER, "5XX": PROBLEM_ANSWER}
 
 
 def _media(spec: ResponseSpec, schemas: Mapping[Any, Document]) -> Mapping[str, Document]:

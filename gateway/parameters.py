@@ -17,6 +17,9 @@ TokenPath: TypeAlias = Annotated[
 SecretPath: TypeAlias = Annotated[
     str, PathParameter(pattern=SECRET + END, max_length=63, description="A secret's name.")
 ]
+ProjectionPath: TypeAlias = Annotated[
+    str, PathParameter(pattern=r"^[a-z_]{1,64}$" + END, description="A read model's name.")
+]
 WeightsName: TypeAlias = Annotated[
     str, QueryParameter(pattern=TARGET + END, max_length=193, description="The weights' target.")
 ]
@@ -48,10 +51,11 @@ MinSequence: TypeAlias = Annotated[
 MinSequenceHeader: TypeAlias = Annotated[
     int | None, HeaderParameter(name="X-Min-Sequence", ge=0, le=LAST_POSITION)
 ]
+TIME = r"^[0-9A-Za-z:.+-]{1,40}$" + END
 AsOf: TypeAlias = Annotated[
     str | None,
     QueryParameter(
-        pattern=r"^[0-9A-Za-z:.+-]{1,40}$" + END,
+        pattern=TIME,
         description="How things stood at a time (RFC 3339), or at a position (`seq:4711`).",
     ),
 ]

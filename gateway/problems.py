@@ -1,20 +1,19 @@
 """Errors as RFC 9457 problems: one table from codes to statuses, and nothing unexpected shown."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
 
+from gateway.media_types import PROBLEM
 from schemas.api.problem import Problem
 from schemas.log import Conflict, LogUnavailable
 from schemas.message import Rejected
 
-MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2
 
 STATUS: Mapping[str, int] = {
@@ -118,7 +117,7 @@ def answer(
         body,
         status_code=problem.status,
         headers=headers_of(problem) | (headers or {}),
-        media_type=MEDIA_TYPE,
+        media_type=PROBLEM,
     )
 
 
@@ -173,7 +172,7 @@ class _Said(msgspec.Struct):
     key: str = ""
 
 
-HANDLERS: ExceptionHandlersMap = {
+HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {
     Rejected: on_rejected,
     LogUnavailable: on_log_unavailable,
     Conflict: on_conflict,

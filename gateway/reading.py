@@ -70,11 +70,11 @@ class Reading:
     async def _position(self, as_of: str) -> int:
         if match := SEQUENCE.fullmatch(as_of):
             return int(match[1])
-        moment = _moment(as_of)
+        then = moment(as_of)
         with _answering():
             await self._positions.reached([event_index.projection.name], await self._log.end())
         async with self.connection() as db:
-            return await event_index.position_at(db, moment)
+            return await event_index.position_at(db, then)
 
     async def _refuse_beyond(self, position: int) -> None:
         end = 0 if position > LAST_POSITION else await self._log.end()
@@ -94,16 +94,16 @@ def _answering() -> Generator[None]:
         raise Rejected("read_models_unavailable", text) from error
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
     """Raises `Rejected` with `invalid`."""
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None:
             raise ValueError("a time without an offset")
-        return moment.astimezone(UTC)
+        return time.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        text = "as_of is a time (RFC 3339, with its offset) or a position (`seq:4711`)"
-        raise Rejected("invalid", text) from error
+        why = f"{text!r} is neither a time (RFC 3339, with its offset) nor a position (`seq:4711`)"
+        raise Rejected("invalid", why) from error
 
 
 async def provide_min_sequence(

@@ -7,7 +7,7 @@ from litestar.params import JSONBody
 
 from gateway.admission import needs
 from gateway.caller import From
-from gateway.parameters import SecretPath
+from gateway.parameters import Cursor, Limit, SecretPath
 from gateway.ports import Handed
 from schemas.api.problem import Page
 from schemas.api.tokens import SecretBody
@@ -20,9 +20,14 @@ class Secrets(Controller):
     tags = ("secrets",)
 
     @get(opt=needs("secrets:read"))
-    async def list_(self, caller: From, ports: Handed) -> Page[SecretInfo]:
+    async def list_(
+        self, caller: From, ports: Handed, limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[SecretInfo]:
         """List the names of the namespace's secrets. Values are never shown."""
-        return Page(tuple(await ports.secrets.list(caller.namespace)))
+        found = await ports.secrets.list(caller.namespace)
+        left = sorted((one for one in found if one.name > (cursor or "")), key=lambda one: one.name)
+        page = tuple(left[:limit])
+        return Page(page, page[-1].name if len(left) > limit else None)
 
     @put("/{name:str}", opt=needs("secrets:write"))
     async def set(

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from litestar import Controller, get
+from litestar import Controller, get, post
 
 from gateway.admission import needs
 from gateway.caller import From
+from gateway.parameters import ProjectionPath
 from gateway.ports import Handed
 from gateway.reading import Fresh, Models
 from projections import checkpoints, daily, jobs, weights
@@ -54,3 +55,14 @@ class System(Controller):
         end = await ports.log.end()
         async with models.connection() as db:
             return await checkpoints.status(db, end)
+
+    @post("/projections/{name:str}/rebuild", opt=needs("admin"), status_code=202)
+    async def rebuild(
+        self, name: ProjectionPath, ports: Handed, models: Models
+    ) -> ProjectionStatus:
+        """Fold a read model anew beside the live one, which it then replaces."""
+        end = await ports.log.end()
+        async with models.connection() as db:
+            await checkpoints.request_rebuild(db, name)
+            found = await checkpoints.status(db, end)
+        return next(one for one in found if one.name == name)

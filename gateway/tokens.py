@@ -40,7 +40,7 @@ class Secret(NamedTuple):
 
 
 def new_secret(token: str) -> Secret:
-    bearer = bearer_of(token, secrets.token_urlsafe(32))
+    bearer = bearer_of(token, secrets.token_hex(32))
     return Secret(token, bearer, token_id_and_hash(bearer)[1])
 
 

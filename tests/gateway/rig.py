@@ -1,0 +1,281 @@
+"""A gateway as in production, on real NATS and, where a test wants it, real Postgres.
+
+Only the Hub is made up: `Plans` answers as a test says.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, cast
+
+import httpx
+import msgspec
+import nats
+import uvicorn
+from litestar import Litestar
+from nats.aio.client import Client
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool
+from ulid import ULID
+
+from commands import jetstream
+from commands.dispatch import Dispatcher
+from commands.jetstream import JetStreamLog, LogNames
+from commands.ordering import Orders
+from gateway.app import create_app
+from gateway.listening import listen
+from gateway.ports import Answer, Ports, Remembered
+from processors import job_logs, live
+from processors.job_logs import Logs, LogStreamNames
+from processors.live import Live, LiveNames
+from processors.secrets import FileSecrets
+from projections import migrations, projection
+from projections.catalog import PROJECTIONS
+from schemas.bearer import bearer_of, token_id_and_hash
+from schemas.job import InstallSpec, Order
+from schemas.log import Outcome
+from schemas.message import Command, Context, Rejected
+from schemas.plan import Plan, PlannedFile, Wanted, content_key
+from schemas.token import IssueToken, Scope
+from tests.gateway.sse import Message, messages
+from tests.support import eventually
+
+EPOCH = "01EPOCH"
+COMMIT = "c" * 40
+
+
+class Plans:
+    """A `Planner` whose Hub has every repository, each with two files, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.refusal: Rejected | None = None
+
+    async def plan(self, wanted: Wanted, namespace: str) -> Plan:
+        if self.refusal is not None:
+            raise self.refusal
+        files = tuple(
+            PlannedFile(name, size, "sha256", name[0] * 64)
+            for name, size in (("config.json", 100), ("model.safetensors", 10_000))
+        )
+        return Plan(
+            repo=wanted.repo,
+            revision=wanted.revision,
+            commit=COMMIT,
+            target=wanted.target or wanted.repo,
+            store=wanted.store or "default",
+            files=files,
+            left_out=(),
+            bytes=sum(file.size for file in files),
+            key=content_key(wanted.repo, COMMIT, files),
+        )
+
+
+class Keys:
+    """`IdempotencyKeys` in a dictionary."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[str, Remembered]] = {}
+
+    async def claim(self, scope: str, key: str, fingerprint: str, seed: str) -> Remembered:
+        first = fingerprint, Remembered(seed, None)
+        known, remembered = self._known.setdefault((scope, key), first)
+        if known != fingerprint:
+            raise Rejected("idempotency_mismatch", "this key came with another request")
+        return remembered
+
+    async def answer(self, scope: str, key: str, answer: Answer) -> None:
+        fingerprint, remembered = self._known[scope, key]
+        self._known[scope, key] = fingerprint, Remembered(remembered.seed, answer)
+
+
+class Rig:
+    """One gateway, listening; `admin` is a bearer that may do everything."""
+
+    def __init__(self, connection: Client, prefix: str, home: Path) -> None:
+        self.names = LogNames(prefix)
+        self.log = JetStreamLog(connection, self.names)
+        self.dispatch = Dispatcher(self.log)
+        self.orders = Orders(self.log, self.dispatch)
+        self.plans = Plans()
+        self.live = Live(connection, LiveNames(prefix))
+        self.lines = Logs(connection, LogStreamNames(prefix))
+        self.keys = Keys()
+        self.secrets = FileSecrets(home / "secrets")
+        self.database_url = ""
+        self.admin = ""
+        self.app: Litestar
+        self.url = ""
+        self.client: httpx.AsyncClient
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[AsyncConnection[Any]]:
+        """A connection to Postgres, if there is one."""
+        raise OperationalError("Postgres is stopped")
+        yield
+
+    def ports(self, pool: AsyncConnectionPool[Any] | None) -> Ports:
+        return Ports(
+            log=self.log,
+            dispatch=self.dispatch,
+            orders=self.orders,
+            planner=self.plans,
+            secrets=self.secrets,
+            keys=self.keys,
+            live=self.live,
+            job_logs=self.lines,
+            connect=pool.connection if pool else self.connect,
+            epoch=lambda: EPOCH,
+            version="1.2.3",
+        )
+
+    def context(self, namespace: str = "default") -> Context:
+        return Context(
+            command=str(ULID()), at=datetime.now(UTC), actor="test", namespace=namespace
+        )
+
+    async def say(self, command: Command, namespace: str = "default") -> Outcome:
+        return await self.dispatch(command, self.context(namespace))
+
+    async def issue(
+        self,
+        *scopes: Scope,
+        namespaces: Sequence[str] = ("default",),
+        expires_at: datetime | None = None,
+    ) -> str:
+        """A new token's bearer."""
+        bearer = bearer_of(str(ULID()), token_hex(32))
+        token, hash = token_id_and_hash(bearer)
+        command = IssueToken(token, "a test's", hash, scopes, tuple(namespaces), expires_at)
+        await self.say(command, "system")
+        return bearer
+
+    async def order(self, target: str, namespace: str = "default") -> Outcome:
+        """Order an install past the gateway."""
+        wanted = Wanted(repo=target)
+        plan = await self.plans.plan(wanted, namespace)
+        spec: InstallSpec = plan.spec(wanted)
+        order = Order(str(ULID()), target, "default", 1, spec)
+        return await self.orders.install(order, self.context(namespace))
+
+    async def ask(
+        self, method: str, path: str, bearer: str | None = None, **more: Any
+    ) -> httpx.Response:
+        """One request, by the administrator unless said otherwise; an empty bearer is none."""
+        headers = dict(more.pop("headers", {}))
+        if bearer != "":
+            headers.setdefault("Authorization", f"Bearer {bearer or self.admin}")
+        return await self.client.request(method, path, headers=headers, **more)
+
+    async def get(self, path: str, **query: Any) -> Any:
+        answer = await self.ask("GET", path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    @asynccontextmanager
+    async def stream(
+        self, query: str = "", bearer: str | None = None, **headers: str
+    ) -> AsyncGenerator[AsyncIterator[Message]]:
+        """The messages of `GET /events`, comments too."""
+        sent = {"Authorization": f"Bearer {bearer or self.admin}", **headers}
+        async with self.client.stream("GET", f"/events?{query}", headers=sent) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            yield messages(answer.aiter_raw())
+
+
+@asynccontextmanager
+async def gateway(
+    nats_url: str, prefix: str, home: Path, database_url: str = ""
+) -> AsyncGenerator[Rig]:
+    async with AsyncExitStack() as stack:
+        connection = await nats.connect(nats_url)
+        stack.push_async_callback(connection.close)
+        rig = Rig(connection, prefix, home)
+        rig.database_url = database_url
+        await _make_streams(connection, prefix)
+        await rig.log.start()
+        stack.push_async_callback(rig.log.stop)
+        pool = None
+        if database_url:
+            pool = AsyncConnectionPool(database_url, kwargs={"autocommit": True}, open=False)
+            await stack.enter_async_context(pool)
+            await stack.enter_async_context(_projecting(rig, pool))
+        rig.admin = await rig.issue("admin", namespaces=("*",))
+        rig.app = create_app(rig.ports(pool))
+        rig.url = await stack.enter_async_context(_served(rig.app))
+        client = httpx.AsyncClient(base_url=rig.url, timeout=15)
+        rig.client = await stack.enter_async_context(client)
+        yield rig
+
+
+async def _make_streams(connection: Client, prefix: str) -> None:
+    js = connection.jetstream()
+    for config in (
+        jetstream.stream_config(LogNames(prefix), replicas=1, epoch=EPOCH, max_bytes=1 << 30),
+        live.stream_config(LiveNames(prefix), replicas=1),
+        job_logs.stream_config(LogStreamNames(prefix), replicas=1),
+    ):
+        await js.add_stream(config)
+
+
+@asynccontextmanager
+async def _projecting(rig: Rig, pool: AsyncConnectionPool[Any]) -> AsyncGenerator[None]:
+    async with pool.connection() as db:
+        await migrations.migrate(db)
+    async with running(
+        *(projection.run(one, rig.log, rig.database_url, epoch=EPOCH) for one in PROJECTIONS)
+    ):
+        yield
+
+
+@asynccontextmanager
+async def running(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Keep things running for the length of a block."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+@asynccontextmanager
+async def _served(app: Litestar) -> AsyncGenerator[str]:
+    """The application on a port of its own; the port's address."""
+    config = uvicorn.Config(
+        cast(Any, app),
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    listener = listen("127.0.0.1", 0)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+
+    async def started() -> bool:
+        return server.started or task.done()
+
+    await eventually(started)
+    try:
+        yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+    finally:
+        app.state.connections.end_all()
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+def problem(answer: httpx.Response) -> str:
+    """The code of a refusal, which has to be a whole one."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body = msgspec.json.decode(answer.content)
+    assert body["status"] == answer.status_code
+    assert body["requestId"] == answer.headers["x-request-id"]
+    assert body["type"] == f"urn:mllm:problem:{body['code']}"
+    code: str = body["code"]
+    return code

@@ -1,0 +1,231 @@
+"""Who may ask what. The route table is walked, so that no route can be forgotten."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from litestar import Litestar, get
+from ulid import ULID
+
+from commands.dispatch import Dispatcher
+from commands.memory import MemoryLog
+from gateway.admission import PUBLIC, handlers, refuse_unnamed
+from gateway.auth import Authenticator
+from schemas.bearer import token_id_and_hash
+from schemas.message import Context, Rejected
+from schemas.token import IssueToken, RevokeToken, RotateToken
+from tests.gateway.rig import Rig, problem
+from tests.gateway.sse import Message
+from tests.support import eventually
+
+ROUTES = 35
+"""About how many routes there are: a walk of fewer has missed some."""
+
+
+def guarded(app: Litestar) -> Iterator[tuple[str, str]]:
+    """Method and a path of every route that is not public."""
+    for path, method, _ in handlers(app):
+        if path not in PUBLIC:
+            yield method, path.replace("{id}", str(ULID())).replace("{name}", "some-name")
+
+
+async def refusals(gate: Rig, bearer: str, query: str = "") -> dict[tuple[str, str], str]:
+    """What every guarded route answers to this bearer."""
+    found: dict[tuple[str, str], str] = {}
+    for method, path in guarded(gate.app):
+        answer = await gate.ask(method, path + query, bearer)
+        found[method, path] = f"{answer.status_code} {problem(answer)}"
+        if answer.status_code == 401:
+            assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert len(found) > ROUTES - 10
+    return found
+
+
+async def test_without_a_token_every_route_is_closed(gate: Rig) -> None:
+    assert set((await refusals(gate, "")).values()) == {"401 unauthenticated"}
+
+
+async def test_an_unknown_token_opens_no_route(gate: Rig) -> None:
+    for bearer in ("mllm_nobody_secret", "whatever", f"{gate.admin}x", "x" * 5000):
+        assert set((await refusals(gate, bearer)).values()) == {"401 unauthenticated"}
+
+
+async def test_an_expired_token_opens_no_route(gate: Rig) -> None:
+    bearer = await gate.issue("admin", namespaces=("*",), expires_at=datetime.now(UTC))
+
+    assert set((await refusals(gate, bearer)).values()) == {"401 token_expired"}
+
+
+async def test_a_revoked_token_opens_no_route(gate: Rig) -> None:
+    bearer = await gate.issue("admin", namespaces=("*",))
+    await gate.say(RevokeToken(token_id_and_hash(bearer)[0]), "system")
+
+    assert set((await refusals(gate, bearer)).values()) == {"401 token_revoked"}
+
+
+async def test_a_token_of_another_scope_opens_no_route(gate: Rig) -> None:
+    bearer = await gate.issue("runtime:write", namespaces=("*",))
+
+    assert set((await refusals(gate, bearer)).values()) == {"403 forbidden_scope"}
+
+
+async def test_a_token_of_another_namespace_opens_no_route(gate: Rig) -> None:
+    bearer = await gate.issue("admin", namespaces=("other",))
+
+    assert set((await refusals(gate, bearer)).values()) == {"403 forbidden_namespace"}
+    found = await refusals(gate, bearer, "?namespace=another")
+    assert set(found.values()) == {"403 forbidden_namespace"}
+
+
+async def test_no_route_is_about_the_namespace_of_what_belongs_to_no_tenant(gate: Rig) -> None:
+    bearer = await gate.issue("admin", namespaces=("default", "other"))
+
+    found = await refusals(gate, bearer, "?namespace=system")
+    assert set(found.values()) == {"403 forbidden_namespace"}
+
+
+async def test_public_routes_need_no_token(gate: Rig) -> None:
+    for path in PUBLIC - {"/readyz"}:
+        answer = await gate.ask("GET", path, "")
+        assert answer.status_code == 200, path
+
+
+async def test_an_application_with_a_route_that_names_no_scope_does_not_start() -> None:
+    @get("/secret-door")
+    async def door() -> None: ...
+
+    with pytest.raises(RuntimeError, match="GET /secret-door names no scope"):
+        refuse_unnamed(Litestar([door], openapi_config=None, logging_config=None))
+
+
+async def test_a_namespace_may_be_named_in_a_header(gate: Rig) -> None:
+    bearer = await gate.issue("read", namespaces=("tenant",))
+    headers = {"X-Mllm-Namespace": "tenant"}
+
+    info = await gate.ask("GET", "/system/info", bearer, headers=headers)
+
+    assert info.json()["namespace"] == "tenant"
+    assert info.json()["scopes"] == ["read"]
+    assert info.json()["actor"] == f"token/{token_id_and_hash(bearer)[0]}"
+
+
+async def test_only_a_token_for_all_namespaces_may_ask_about_all(gate: Rig) -> None:
+    some = await gate.issue("read", namespaces=("default", "other"))
+    every = await gate.issue("read", namespaces=("*",))
+
+    refused = await gate.ask("GET", "/system/info?namespace=*", some)
+    granted = await gate.ask("GET", "/system/info?namespace=*", every)
+
+    assert problem(refused) == "forbidden_namespace"
+    assert granted.json()["namespace"] == "*"
+
+
+async def test_a_write_is_about_one_namespace(gate: Rig) -> None:
+    answer = await gate.ask("POST", "/weights/verify?namespace=*", json={"name": "m"})
+
+    assert answer.status_code == 400
+    assert problem(answer) == "invalid"
+
+
+async def test_an_operators_own_token_is_known_by_its_hash(gate: Rig) -> None:
+    token, hash = token_id_and_hash("the operator's own words")
+    command = IssueToken(token, "operator", hash, ("read",), ("default",))
+    await gate.say(command, "system")
+
+    answer = await gate.ask("GET", "/system/info", "the operator's own words")
+
+    assert answer.json()["actor"] == f"token/{token}"
+
+
+async def test_a_revocation_holds_within_a_second(gate: Rig) -> None:
+    bearer = await gate.issue("read")
+    assert (await gate.ask("GET", "/system/info", bearer)).status_code == 200
+    await gate.say(RevokeToken(token_id_and_hash(bearer)[0]), "system")
+
+    async def refused() -> bool:
+        return (await gate.ask("GET", "/system/info", bearer)).status_code == 401
+
+    await eventually(refused, within=1.0)
+
+
+async def test_a_rotated_token_opens_with_its_new_secret_only(gate: Rig) -> None:
+    bearer = await gate.issue("read")
+    token = token_id_and_hash(bearer)[0]
+    answer = await gate.ask("POST", f"/tokens/{token}/rotate")
+    assert answer.status_code == 200, answer.text
+
+    assert problem(await gate.ask("GET", "/system/info", bearer)) == "unauthenticated"
+    fresh = await gate.ask("GET", "/system/info", answer.json()["token"])
+    assert fresh.status_code == 200
+
+
+async def test_a_revocation_ends_the_streams_of_its_token(gate: Rig) -> None:
+    bearer = await gate.issue("read")
+    async with gate.stream(bearer=bearer) as stream:
+        assert (await anext(stream)).comment == "listening"
+        began = time.monotonic()
+        await gate.say(RevokeToken(token_id_and_hash(bearer)[0]), "system")
+
+        left: list[Message] = [message async for message in stream]
+
+    assert left == []
+    assert time.monotonic() - began < 1.0
+
+
+async def test_a_stream_ends_when_its_token_expires(gate: Rig) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    bearer = await gate.issue("read", expires_at=soon)
+    async with gate.stream(bearer=bearer) as stream:
+        assert [message.comment async for message in stream] == ["listening"]
+
+    assert datetime.now(UTC) - soon < timedelta(seconds=2)
+
+
+async def test_a_token_that_was_unknown_is_known_once_it_is_issued(gate: Rig) -> None:
+    token, hash = token_id_and_hash("mllm_late_secret")
+    assert problem(await gate.ask("GET", "/system/info", "mllm_late_secret")) == "unauthenticated"
+    await gate.say(IssueToken(token, "late", hash, ("read",), ("default",)), "system")
+
+    async def known() -> bool:
+        answer: httpx.Response = await gate.ask("GET", "/system/info", "mllm_late_secret")
+        return answer.status_code == 200
+
+    await eventually(known, within=1.0)
+
+
+
+def context() -> Context:
+    return Context(command=str(ULID()), at=datetime.now(UTC), actor="t", namespace="system")
+
+
+async def test_what_was_read_before_a_revocation_is_not_kept_after_it() -> None:
+    log = MemoryLog()
+    dispatch = Dispatcher(log)
+    authenticator = Authenticator(log)
+    token, hash = token_id_and_hash("bearer")
+    await dispatch(IssueToken(token, "n", hash, ("read",), ("default",)), context())
+    await authenticator.identify("bearer")
+    revoked = await dispatch(RevokeToken(token), context())
+
+    assert authenticator.hear(revoked.history) == [token, token]
+    with pytest.raises(Rejected) as refusal:
+        await authenticator.identify("bearer")
+    assert refusal.value.code == "token_revoked"
+
+
+async def test_a_rotation_keeps_what_a_token_may_do() -> None:
+    log = MemoryLog()
+    dispatch = Dispatcher(log)
+    authenticator = Authenticator(log)
+    token, hash = token_id_and_hash("mllm_t_1")
+    await dispatch(IssueToken(token, "n", hash, ("read",), ("a",)), context())
+    await dispatch(RotateToken(token, token_id_and_hash("mllm_t_2")[1], datetime.now(UTC)), context())
+
+    access = await authenticator.identify("mllm_t_2")
+
+    assert access.has("read")
+    assert access.enters("a")
+    assert not access.has("jobs:write")
+    assert not access.enters("b")

@@ -42,20 +42,21 @@ ROOT = Path(__file__).parents[2]
 ENV = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def made_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory that was in use and was stopped, to be copied."""
-    root = tmp_path_factory.mktemp("made") / "data"
-    async with open_stack(root, Plan()) as stack:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def root(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Path]:
+    """A warm data directory, for tests that leave it as they find it: one message, one row."""
+    home = tmp_path_factory.mktemp("warm")
+    async with open_stack(home / "data", Plan()) as stack:
         await append(stack.urls, b"first")
         await insert(stack.urls, "first")
-    return root
+    yield home / "data"
+    shutil.rmtree(home)
 
 
 @pytest.fixture
-def root(made_before: Path, tmp_path: Path) -> Generator[Path]:
-    """A warm data directory of the test's own."""
-    yield copied(made_before, tmp_path / "data")
+def own_root(root: Path, tmp_path: Path) -> Generator[Path]:
+    """A copy of it that a test may spoil."""
+    yield copied(root, tmp_path / "data")
     shutil.rmtree(tmp_path)
 
 
@@ -116,7 +117,9 @@ def role(tmp_path: Path, script: str, *, name: str = "role", grace: float = 10.0
 STAYS = "import time; open(mark, 'w').close(); time.sleep(1000)"
 
 
-async def test_parts_start_in_order_and_roles_find_the_servers(root: Path, tmp_path: Path) -> None:
+async def test_parts_start_in_order_and_roles_find_the_servers(
+    own_root: Path, tmp_path: Path
+) -> None:
     said: list[str] = []
     seen = tmp_path / "seen"
     tells = f"import os; open({str(seen)!r}, 'w').write(os.environ['MLLM_NATS_URL']); {STAYS}"
@@ -128,7 +131,7 @@ async def test_parts_start_in_order_and_roles_find_the_servers(root: Path, tmp_p
 
     roles = [role(tmp_path, tells, name="one"), role(tmp_path, STAYS, name="two")]
     plan = Plan(roles, migrate, on_ready=lambda part, _: said.append(part))
-    async with open_stack(root, plan) as stack:
+    async with open_stack(own_root, plan) as stack:
         assert sorted(said[:2]) == ["nats", "postgres"]
         assert said[2] == "migrate"
         assert sorted(said[3:]) == ["one", "two"]
@@ -376,19 +379,19 @@ async def test_a_database_half_made_is_made_again(tmp_path: Path) -> None:
     assert not half.exists()
 
 
-async def test_a_broken_database_is_said_in_one_line(root: Path) -> None:
-    (root / "postgres" / "global" / "pg_control").write_bytes(b"nonsense")
+async def test_a_broken_database_is_said_in_one_line(own_root: Path) -> None:
+    (own_root / "postgres" / "global" / "pg_control").write_bytes(b"nonsense")
     with pytest.raises(StackError) as failed:
-        async with open_stack(root, Plan()):
+        async with open_stack(own_root, Plan()):
             pass
     assert failed.value.message.startswith("postgres did not start: could not read file")
-    assert str(root / "logs" / "postgres.log") in failed.value.remedy
+    assert str(own_root / "logs" / "postgres.log") in failed.value.remedy
 
 
-async def test_a_database_of_another_version_is_refused(root: Path) -> None:
-    (root / "postgres" / "PG_VERSION").write_text("19\n")
+async def test_a_database_of_another_version_is_refused(own_root: Path) -> None:
+    (own_root / "postgres" / "PG_VERSION").write_text("19\n")
     with pytest.raises(StackError, match="holds a database of version 19"):
-        async with open_stack(root, Plan()):
+        async with open_stack(own_root, Plan()):
             pass
 
 
@@ -430,9 +433,9 @@ async def test_a_port_of_our_own_choice_that_was_taken_meanwhile_is_replaced(roo
             assert await appended(stack.urls) == 1
 
 
-async def test_a_data_directory_may_have_any_name(root: Path) -> None:
-    odd = root.with_name(f'{"long" * 30}, it\'s "odd" $HOME %20')
-    os.rename(root, odd)
+async def test_a_data_directory_may_have_any_name(own_root: Path) -> None:
+    odd = own_root.with_name(f'{"long" * 30}, it\'s "odd" $HOME %20')
+    os.rename(own_root, odd)
     async with open_stack(odd, Plan()) as stack:
         first = stack.urls
         assert await appended(stack.urls) == 1
@@ -442,7 +445,7 @@ async def test_a_data_directory_may_have_any_name(root: Path) -> None:
     shutil.rmtree((odd / "run" / "sockets").read_text())
 
 
-async def test_a_nats_that_could_not_write_does_again_once_there_is_room(root: Path) -> None:
+async def test_a_nats_that_could_not_write_does_again_once_there_is_room(own_root: Path) -> None:
     full, asked = False, 0
 
     def free(_: Path) -> int:
@@ -454,7 +457,7 @@ async def test_a_nats_that_could_not_write_does_again_once_there_is_room(root: P
         return asked >= 3 and stack.parts["nats"].restarts == 0
 
     with failing_writes_beyond_a_limit():
-        async with open_stack(root, Plan(free=free)) as stack:
+        async with open_stack(own_root, Plan(free=free)) as stack:
             full = True
             limit_file_size(process_of(stack, "nats"), 1_000_000)
             kept = await append_until_refused(stack.urls)

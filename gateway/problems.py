@@ -18,6 +18,7 @@ RETRY_SECONDS = 2
 
 STATUS: Mapping[str, int] = {
     "invalid": 400,
+    "invalid_cursor": 400,
     "unknown_parameter": 400,
     "unauthenticated": 401,
     "token_expired": 401,

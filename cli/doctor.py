@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from cli.client import Gateway, Reply
+from cli.client import Gateway
 from cli.config import config_path, exposed, read_settings
-from cli.dialling import is_loopback
 from cli.exits import Exit
 from cli.failures import Failure
 from cli.quantities import duration, size
@@ -20,6 +19,7 @@ from cli.settings import Settings
 from cli.status import ready
 from cli.tables import Column, View
 from cli.version import VERSION
+from cli.wire import Reply, is_loopback
 from schemas.api.system import SystemInfo
 from schemas.message import Value
 

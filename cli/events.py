@@ -1,17 +1,17 @@
 """`mllm events`: the log, page by page or as it grows."""
 
+import re
 from dataclasses import dataclass
 
 import msgspec
 from cyclopts import App, Parameter
 
-from cli.client import Query
 from cli.event_rows import EVENTS
 from cli.parameters import Everywhere
 from cli.session import Here
-from cli.tailing import Break, Item, Pump, follow
+from cli.tailing import Break, Pump, follow
 from schemas.api.events import CloudEvent
-from schemas.names import ALL
+from schemas.names import ALL, weights_id
 
 app = App(name="events", help="Read and follow the event log.")
 
@@ -22,13 +22,13 @@ class Chosen:
     """Which events."""
 
     type: str | None = None
-    """Only events of this type; job.* means a family."""
+    """Only events of these types, with commas between; job.* means a family."""
 
     aggregate: str | None = None
     """Only events about these: job, weights or token."""
 
     id: str | None = None
-    """Only events about this one of them."""
+    """Only events about this one of them: a job's id, or the name of weights."""
 
     after: str | None = None
     """Only events past this position of the log."""
@@ -36,15 +36,13 @@ class Chosen:
     all_namespaces: Everywhere = False
     """Events of every namespace."""
 
-    def query(self, subject: str | None) -> dict[str, Query]:
+    def query(self, subject: str | None) -> dict[str, str | None]:
         """As the server takes it. `subject` is `job/ID` for short."""
-        aggregate, _, id = (subject or "").partition("/")
-        return {
-            "type": self.type,
-            "aggregate": aggregate or self.aggregate,
-            "id": id or self.id,
-            "after": self.after,
-        }
+        named, _, id = (subject or "").partition("/")
+        aggregate, id = named or self.aggregate, id or self.id or ""
+        if aggregate == "weights" and id and not re.fullmatch("[0-9a-f]{32}", id):
+            id = weights_id(id)
+        return {"type": self.type, "aggregate": aggregate, "id": id or None}
 
 
 @app.command(name="list")
@@ -58,26 +56,28 @@ def list_(
     before_time: str | None = None,
     session: Here,
 ) -> None:
-    """List events, the oldest first.
+    """List the newest events, or those past --after; the oldest of them first.
 
     Parameters
     ----------
     subject
-        Only events about it: job/ID, say.
+        Only events about it: job/ID, or weights/NAME.
     limit
         At most this many; 0 for all.
     correlation
         Only what this request led to.
     before_time
-        Only events before this time (2026-11-01T12:00Z).
+        Only events before this time (2026-11-01T12:00:00Z).
     """
     gateway = session.gateway.within(ALL) if chosen.all_namespaces else session.gateway
     query = chosen.query(subject) | {"correlation": correlation, "before_time": before_time}
-    found = gateway.rows("/events/log", CloudEvent, limit, **query)
-    session.printer.rows(found.rows, EVENTS, "no such events")
+    query["after"] = chosen.after
+    order = "desc" if chosen.after is None else "asc"
+    found = gateway.rows("/events/log", CloudEvent, limit, order=order, **query)
+    rows = found.rows if order == "asc" else found.rows[::-1]
+    session.printer.rows(rows, EVENTS, "no such events")
     if found.more:
-        last = found.rows[-1].id
-        session.hint(f"there are more: --after {last}, or --limit 0 for all")
+        session.hint(f"these are {len(rows)} of more; --limit 0 lists all")
 
 
 @app.command
@@ -95,20 +95,19 @@ def tail(
     Parameters
     ----------
     subject
-        Only events about it: job/ID, say.
+        Only events about it: job/ID, or weights/NAME.
     tail
         Begin with this many of the newest; not with --after.
     ticks
         Also live byte counts, which are not in the log.
     """
     gateway = session.gateway.within(ALL) if chosen.all_namespaces else session.gateway
-    query = chosen.query(subject)
-    after = query.pop("after")
+    after, query = chosen.after, chosen.query(subject)
     newest = None if after is not None else tail
-    pump = Pump[Item](lambda: follow(gateway, after, tail=newest, **query))
     show = session.printer.changes(EVENTS)
-    for item in pump.items(3600.0):
-        if isinstance(item, Break):
-            session.hint(f"{item.cause}; connecting again")
-        elif item is not None and (item.id or (ticks and item.type == "job.tick")):
-            show([msgspec.json.decode(item.data, type=CloudEvent)])
+    with Pump(gateway, lambda reader: follow(reader, after, tail=newest, **query)) as pump:
+        for item in pump.items(3600.0):
+            if isinstance(item, Break):
+                session.hint(f"{item.cause}; connecting again")
+            elif item is not None and (item.id or (ticks and item.type == "job.tick")):
+                show([msgspec.json.decode(item.data, type=CloudEvent)])

@@ -1,13 +1,22 @@
 """What the workers wrote about a job, line by line."""
 
+import http.client
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
 from cli.client import Gateway, segment
 from cli.session import Session
 from cli.tables import Column, View
+from schemas.api.jobs import JobRow
+from schemas.api.problem import Page
 from schemas.live import LogLine
+
+AGAIN_SECONDS = 1.0
+QUIET_SECONDS = 300.0
+"""How long a job may write nothing before the connection is made again, to be sure of it."""
 
 LINES: View[LogLine] = View(
     "line",
@@ -21,18 +30,30 @@ LINES: View[LogLine] = View(
 
 
 def print_logs(session: Session, job: str, *, follow: bool) -> None:
-    """Print the lines so far; with `follow`, those that come as well. Raises `Failure`."""
-    path = f"/jobs/{segment(job)}/logs"
+    """Print the lines so far; with `follow`, those that come until the job ends, too.
+
+    Raises `Failure`.
+    """
+    gateway, path = session.gateway, f"/jobs/{segment(job)}"
     if not follow:
-        session.printer.rows(session.gateway.rows(path, LogLine).rows, LINES, "nothing written yet")
+        found = gateway.get(f"{path}/logs", Page[LogLine]).items
+        session.printer.rows(found, LINES, "nothing was written yet")
         return
     show = session.printer.changes(LINES)
-    for line in _following(session.gateway, path):
-        show([line])
+    cursor = 0
+    while True:
+        for line in _coming(gateway, f"{path}/logs", cursor):
+            show([line])
+            cursor = line.cursor
+        if gateway.get(path, JobRow).finished_at is not None:
+            return
+        time.sleep(AGAIN_SECONDS)
 
 
-def _following(gateway: Gateway, path: str) -> Iterator[LogLine]:
-    stream = gateway.patient(45.0).stream(path, "application/x-ndjson", {}, follow=True)
-    for text in stream:
-        if text.strip():
-            yield msgspec.json.decode(text, type=LogLine)
+def _coming(gateway: Gateway, path: str, after: int) -> Iterator[LogLine]:
+    """Lines past the cursor `after`, until the job ends or the connection breaks off."""
+    lines = gateway.patient(QUIET_SECONDS).stream
+    with suppress(OSError, http.client.HTTPException):
+        for text in lines(path, "application/x-ndjson", {}, follow=True, after=after):
+            if text.strip():
+                yield msgspec.json.decode(text, type=LogLine)

@@ -40,9 +40,10 @@ app = App(name="jobs", help="See and steer what is being done.")
 @app.command(name="list")
 def list_(
     *,
-    status: JobStatus | None = None,
+    status: tuple[JobStatus, ...] = (),
     type: JobType | None = None,
     model: str | None = None,
+    target: str | None = None,
     limit: int = 50,
     as_of: str | None = None,
     all_namespaces: Everywhere = False,
@@ -54,26 +55,28 @@ def list_(
     Parameters
     ----------
     status
-        Only jobs in this status.
+        Only jobs in this status; may be given several times.
     type
         Only jobs of this type.
     model
         Only jobs about this model of the Hub.
+    target
+        Only jobs about the weights of this name.
     limit
         At most this many; 0 for all.
     as_of
         As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
     """
 
+    exact = {"type": type, "model": model, "target": target}
+
     def fetch(gateway: Gateway) -> Rows[JobRow]:
-        return gateway.rows(
-            "/jobs", JobRow, limit, status=status, type=type, model=model, as_of=as_of
-        )
+        return gateway.rows("/jobs", JobRow, limit, status=status, as_of=as_of, **exact)
 
     def changed(gateway: Gateway, event: CloudEvent) -> JobRow | None:
         row = fetch_job(gateway, event.subject.removeprefix("job/"), min_sequence=event.sequence)
-        wanted = (status or row.status, type or row.type, model or row.model)
-        return row if wanted == (row.status, row.type, row.model) else None
+        fits = all(getattr(row, name) == value for name, value in exact.items() if value)
+        return row if fits and (not status or row.status in status) else None
 
     listing = Listing(fetch, JOBS, lambda row: row.namespace, "job", changed)
     show(session, listing, all_namespaces=all_namespaces, watch=watch)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from cli.exits import Exit
 from cli.failures import Failure
 from cli.session import Session
 from cli.tables import Column, View
-from cli.tailing import Item, Message, Pump, follow
+from cli.tailing import Message, Pump, follow
 from schemas.api.events import CloudEvent
 from schemas.api.system import SystemInfo
 from schemas.names import ALL
@@ -61,17 +62,17 @@ def _watch(session: Session, listing: Listing[R], gateway: Gateway) -> None:
     position = gateway.within(session.gateway.namespace).get("/system/info", SystemInfo).position
     show_rows = session.printer.changes(listing.view)
     show_rows(listing.fetch(gateway).rows)
-    pump = Pump[Item](lambda: follow(gateway, position, aggregate=listing.aggregate))
     pending: dict[str, CloudEvent] = {}
     due = 0.0
-    for item in pump.items(SETTLE_SECONDS):
-        if isinstance(item, Message) and item.id:
-            event = msgspec.json.decode(item.data, type=CloudEvent)
-            due = due if pending else time.monotonic() + SETTLE_SECONDS
-            pending[f"{event.namespace}/{event.subject}"] = event
-        if pending and time.monotonic() >= due:
-            show_rows(_rows(session, listing, gateway, list(pending.values())))
-            pending.clear()
+    with Pump(gateway, partial(follow, after=position, aggregate=listing.aggregate)) as pump:
+        for item in pump.items(SETTLE_SECONDS):
+            if isinstance(item, Message) and item.id:
+                event = msgspec.json.decode(item.data, type=CloudEvent)
+                due = due if pending else time.monotonic() + SETTLE_SECONDS
+                pending[f"{event.namespace}/{event.subject}"] = event
+            if pending and time.monotonic() >= due:
+                show_rows(_rows(session, listing, gateway, list(pending.values())))
+                pending.clear()
 
 
 def _rows(

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from cli.addressing import DEFAULT_SERVER, address, bearer, tenant
 from cli.client import Gateway
 from cli.config import write_context
-from cli.dialling import is_loopback
 from cli.failures import Misused
 from cli.session import Here, Session
+from cli.wire import is_loopback
 from schemas.api.system import SystemInfo
 
 

@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
@@ -90,7 +91,8 @@ def launch(
         session.nothing_to_watch()
     known: Mapping[str, object] = {"session": session, "watch": options.watch}
     extras = {name: known[name] for name in injected if name in known}
-    return _finished(verb, bound.args, dict(bound.kwargs) | extras)
+    with closing(session):
+        return _finished(verb, bound.args, dict(bound.kwargs) | extras)
 
 
 def _finished(verb: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> object:

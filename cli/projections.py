@@ -24,7 +24,8 @@ PROJECTIONS: View[ProjectionStatus] = View(
 @app.command
 def status(*, session: Here) -> None:
     """Show how far each read model has come."""
-    session.printer.rows(session.gateway.rows("/projections", ProjectionStatus).rows, PROJECTIONS)
+    found = session.gateway.get("/projections", tuple[ProjectionStatus, ...])
+    session.printer.rows(found, PROJECTIONS)
 
 
 @app.command

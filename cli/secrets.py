@@ -13,6 +13,7 @@ from cli.job_rows import since
 from cli.parameters import Yes
 from cli.session import Here, Session
 from cli.tables import Column, View
+from schemas.api.problem import Page
 from schemas.api.tokens import SecretBody
 from schemas.secrets import SecretInfo
 
@@ -28,7 +29,7 @@ SECRETS: View[SecretInfo] = View(
 @app.command(name="list")
 def list_(*, session: Here) -> None:
     """List the names of secrets."""
-    found = session.gateway.rows("/secrets", SecretInfo).rows
+    found = session.gateway.get("/secrets", Page[SecretInfo]).items
     session.printer.rows(found, SECRETS, f"no secrets in namespace {session.context.namespace}")
 
 

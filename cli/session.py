@@ -91,6 +91,11 @@ class Session:
         options = self.options
         return Printer(options.output, quiet=options.quiet, colour=self.colour(sys.stdout))
 
+    def close(self) -> None:
+        """Let go of the connection, if one was made."""
+        if "gateway" in self.__dict__:
+            self.gateway.close()
+
     @property
     def interactive(self) -> bool:
         """Whether somebody is there to be asked."""

@@ -1,6 +1,6 @@
 """`mllm status`: what runs, and how it is."""
 
-from cli.client import Gateway
+from cli.client import Gateway, decoded
 from cli.exits import Exit
 from cli.failures import OutOfReach
 from cli.quantities import size
@@ -25,7 +25,7 @@ def status(*, session: Here) -> int:
     readiness = ready(gateway)
     info = gateway.get("/system/info", SystemInfo)
     reply = gateway.ask("GET", "/system/summary")
-    summary = reply.into(SystemSummary) if reply.status == 200 else None
+    summary = decoded(reply, SystemSummary) if reply.status == 200 else None
     found = Status(gateway.server, readiness, info, summary)
     session.printer.value(found, text(found, colour=session.printer.colour))
     return Exit.OK if readiness.ok else Exit.FAILED
@@ -39,7 +39,7 @@ def ready(gateway: Gateway) -> Readiness:
             f"{gateway.server} answers, but not like mllm (HTTP {reply.status})",
             "name a gateway with --server or `mllm login`",
         )
-    return reply.into(Readiness)
+    return decoded(reply, Readiness)
 
 
 def text(status: Status, *, colour: bool) -> str:

@@ -70,14 +70,13 @@ def follow(gateway: Gateway, after: str | int | None = None, **query: Query) -> 
     A broken connection is made again, more and more slowly. Raises `Failure` when the server
     refuses, or stays away for `PATIENCE_SECONDS`.
     """
-    reader = gateway.patient(SILENCE_SECONDS)
     last = str(after) if after is not None else ""
     away = Absence()
     while True:
         try:
             headers = {"Last-Event-ID": last} if last else {}
             chosen = query if not last else {k: v for k, v in query.items() if k != "tail"}
-            for message in parse(reader.stream("/events", "text/event-stream", headers, **chosen)):
+            for message in parse(gateway.stream("/events", "text/event-stream", headers, **chosen)):
                 away.ended()
                 last = message.id or last
                 yield message
@@ -118,16 +117,26 @@ class Absence:
 
 
 class Pump(Generic[T]):
-    """Reads a source in a thread of its own, so that the reader can also do nothing for a while.
+    """Reads a source in a thread of its own, so that its reader can also do something else.
 
-    `source` is called in that thread. What it raises, the reader gets raised.
+    `source` is called in that thread, with a gateway whose connections end when the pump is left.
+    What it raises, the reader gets raised.
     """
 
-    def __init__(self, source: Callable[[], Iterable[T]]) -> None:
-        self._items: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=1000)
+    def __init__(self, gateway: Gateway, source: Callable[[Gateway], Iterable[T]]) -> None:
+        self._gateway = gateway.patient(SILENCE_SECONDS)
         self._source = source
-        # A daemon, because it may hang in a read for as long as the server is silent.
+        self._items: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=1000)
+        self._left = threading.Event()
+
+    def __enter__(self) -> "Pump[T]":
+        # A daemon: it may sit in a read for as long as the server is silent.
         threading.Thread(target=self._run, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._gateway.hang_up()
 
     def items(self, idle: float) -> Iterator[T | None]:
         """The items, and None whenever `idle` seconds passed without one, until the end."""
@@ -144,9 +153,14 @@ class Pump(Generic[T]):
             yield item
 
     def _run(self) -> None:
+        last: BaseException | None = None
         try:
-            for item in self._source():
+            for item in self._source(self._gateway):
+                if self._left.is_set():
+                    return
                 self._items.put(item)
-            self._items.put(None)
         except Exception as error:  # the reader's to handle: it is raised there
-            self._items.put(error)
+            last = error
+        finally:
+            self._gateway.close()
+        self._items.put(last)

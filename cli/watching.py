@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -45,23 +46,21 @@ def watch(session: Session, row: JobRow, display: Display, deadline: float | Non
     """
     progress = begin(row)
     display.show(progress)
-    try:
-        pump = Pump(lambda: updates(session.gateway, row))
-        for update in () if progress.ended else pump.items(IDLE_SECONDS):
+    if progress.ended:
+        return progress
+    with closing(display), Pump(session.gateway, lambda gateway: updates(gateway, row)) as pump:
+        for update in pump.items(IDLE_SECONDS):
             progress = _after(progress, update)
             display.show(progress)
             if progress.ended:
                 break
             if deadline is not None and time.monotonic() >= deadline:
                 raise _late(progress)
-    finally:
-        display.close()
     return progress
 
 
 def updates(gateway: Gateway, row: JobRow) -> Iterator[Update]:
     """Whatever becomes known of a job after `row`, for ever. Raises `Failure`."""
-    gateway = gateway.patient(30.0)
     away = Absence()
     position = row.position
     while True:

@@ -1,5 +1,6 @@
 """`mllm weights`: bring weights from the Hub, see what is there, check it, remove it."""
 
+import re
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +24,7 @@ from schemas.api.weights import (
     WeightsStatus,
     WeightsUsage,
 )
+from schemas.names import ALL
 from schemas.plan import Plan
 
 app = App(name="weights", help="Install, verify and delete weights.")
@@ -73,7 +75,7 @@ class Choice:
         try:
             return msgspec.convert(msgspec.to_builtins(body), InstallBody)
         except msgspec.ValidationError as error:
-            raise _malformed(body, error) from error
+            raise _malformed(error) from error
 
 
 @app.command
@@ -129,6 +131,8 @@ def plan(
 def list_(
     *,
     status: WeightsStatus | None = None,
+    model: str | None = None,
+    store: str | None = None,
     limit: int = 0,
     as_of: str | None = None,
     all_namespaces: Everywhere = False,
@@ -141,19 +145,26 @@ def list_(
     ----------
     status
         Only weights in this status.
+    model
+        Only weights of this model of the Hub.
+    store
+        Only weights on this volume.
     limit
         At most this many; 0 for all.
     as_of
         As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
     """
 
+    exact = {"status": status, "model": model, "store": store}
+
     def fetch(gateway: Gateway) -> Rows[WeightsRow]:
-        return gateway.rows("/weights", WeightsRow, limit, status=status, as_of=as_of)
+        return gateway.rows("/weights", WeightsRow, limit, as_of=as_of, **exact)
 
     def changed(gateway: Gateway, event: CloudEvent) -> WeightsRow | None:
         name = msgspec.json.decode(event.data, type=_Named).target
         row = fetch_info(gateway, name, min_sequence=event.sequence).weights
-        return row if status in (None, row.status) else None
+        fits = all(getattr(row, name) == value for name, value in exact.items() if value)
+        return row if fits else None
 
     listing = Listing(fetch, WEIGHTS, lambda row: row.namespace, "weights", changed)
     show(session, listing, all_namespaces=all_namespaces, watch=watch)
@@ -217,9 +228,10 @@ def delete(
 
 
 @app.command
-def usage(*, session: Here) -> None:
+def usage(*, all_namespaces: Everywhere = False, session: Here) -> None:
     """Show how much room weights take, and how much is left."""
-    found = session.gateway.get("/weights/usage", WeightsUsage)
+    gateway = session.gateway.within(ALL) if all_namespaces else session.gateway
+    found = gateway.get("/weights/usage", WeightsUsage)
     session.printer.value(found, usage_text(found))
 
 
@@ -236,9 +248,10 @@ def fetch_info(
     return gateway.get(path, WeightsInfo, name=name, as_of=as_of, min_sequence=min_sequence)
 
 
-def _malformed(body: InstallBody, error: msgspec.ValidationError) -> Misused:
+def _malformed(error: msgspec.ValidationError) -> Misused:
     """msgspec says which field is at fault, and shows a pattern nobody wants to read."""
     where = str(error).rpartition("$.")[2].rstrip("`")
     field = where.partition("[")[0]
-    name = "MODEL" if field == "hfModelId" else f"--{field}"
+    option = "--" + re.sub("([A-Z])", r"-\1", field).lower()
+    name = "MODEL" if field == "hfModelId" else option
     return Misused(f"{name} is malformed", "names are like org/name; see --help")

@@ -1,0 +1,167 @@
+"""Reading tables: one row by its key, pages by keyset, now or as of a position in the log."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, LiteralString, NamedTuple, TypeAlias, get_type_hints
+
+import msgspec
+from psycopg import AsyncCursor
+from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
+
+from projections.statements import history, listed, live
+from projections.table import HISTORY, Db, Key, R, Superseded, Table, columns
+from schemas.api.problem import Page
+from schemas.message import Rejected
+
+Condition: TypeAlias = tuple[LiteralString, object]
+"""SQL with one `%s`, and its value. None, or an empty list, is no condition at all."""
+
+
+class Part(NamedTuple):
+    """Which part of a list: up to `limit` rows (at least 1) behind `cursor`.
+
+    `as_of` is a position in the log that the read model has seen; None is now.
+    """
+
+    limit: int = 50
+    cursor: str | None = None
+    as_of: int | None = None
+
+
+async def read_rows(
+    db: Db, table: Table[R], query: bytes | Composed, parameters: Sequence[object] = ()
+) -> list[R]:
+    """The rows of a query that selects the table's columns, in their order."""
+    wires = [column.wire for column in columns(table)]
+
+    def factory(_: AsyncCursor[Any]) -> Callable[[Sequence[object]], R]:
+        return lambda values: msgspec.convert(
+            dict(zip(wires, map(_utc, values), strict=True)), table.row
+        )
+
+    async with db.cursor(row_factory=factory) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
+
+
+async def one(db: Db, table: Table[R], key: Key, as_of: int | None = None) -> R | None:
+    """The row with that key, if there is, or was, one."""
+    if _unfindable(key):
+        return None
+    source, positions = _source(table, as_of)
+    query = SQL("SELECT {} FROM {} WHERE ({}) = ({})").format(
+        _columns(table), source, listed(table.key), _placeholders(key)
+    )
+    rows = await read_rows(db, table, query, [*positions, *key])
+    return rows[0] if rows else None
+
+
+async def page_of(
+    db: Db,
+    table: Table[R],
+    conditions: Iterable[Condition],
+    part: Part,
+    *,
+    ascending: bool = False,
+) -> Page[R]:
+    """Rows in the table's order. Raises `Rejected` with `invalid_cursor`."""
+    wanted: list[Condition] = [said for said in conditions if said[1] not in (None, [])]
+    if _unfindable(value for _, value in wanted):
+        return Page(())
+    source, parameters = _source(table, part.as_of)
+    clauses: list[Composable] = [SQL(text) for text, _ in wanted]
+    parameters += [value for _, value in wanted]
+    if part.cursor is not None:
+        after = _decode(table, part.cursor)
+        comparison = SQL("({}) > ({})") if ascending else SQL("({}) < ({})")
+        clauses.append(comparison.format(listed(table.order), _placeholders(after)))
+        parameters += after
+    query = SQL("SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT %s").format(
+        _columns(table),
+        source,
+        SQL(" AND ").join(clauses) if clauses else SQL("true"),
+        _order(table, ascending),
+    )
+    rows = await read_rows(db, table, query, [*parameters, part.limit + 1])
+    more = len(rows) > part.limit
+    items = tuple(rows[: part.limit])
+    return Page(items, _encode(table, items[-1]) if more else None)
+
+
+async def live_rows(db: Db, table: Table[R]) -> dict[Key, R]:
+    """The whole table by key, in the order of keys."""
+    query = SQL("SELECT {} FROM {}").format(_columns(table), Identifier(live(table)))
+    rows = {key_of(table, row): row for row in await read_rows(db, table, query)}
+    return {key: rows[key] for key in sorted(rows)}
+
+
+async def superseded_rows(db: Db, table: Table[R]) -> list[Superseded[R]]:
+    """All of the table's history, in the order in which it was superseded."""
+    ended = [column.name for column in HISTORY]
+    query = SQL("SELECT {} FROM {} ORDER BY to_position, {}")
+    relation, key = Identifier(history(table)), listed(table.key)
+    rows = await read_rows(db, table, query.format(_columns(table), relation, key))
+    cursor = await db.execute(query.format(listed(ended), relation, key))
+    ends = await cursor.fetchall()
+    return [Superseded(row, to, _utc(at)) for row, (to, at) in zip(rows, ends, strict=True)]
+
+
+def key_of(table: Table[R], row: R) -> Key:
+    return tuple(getattr(row, name) for name in table.key)
+
+
+def _source(table: Table[Any], as_of: int | None) -> tuple[Composable, list[object]]:
+    """What to select from, and its parameters."""
+    if as_of is None:
+        return Identifier(live(table)), []
+    then = SQL(
+        "(SELECT {columns} FROM {live} WHERE position <= %s UNION ALL SELECT {columns}"
+        " FROM {history} WHERE position <= %s AND to_position > %s) AS then"
+    ).format(
+        columns=_columns(table),
+        live=Identifier(live(table)),
+        history=Identifier(history(table)),
+    )
+    return then, [as_of, as_of, as_of]
+
+
+def _columns(table: Table[Any]) -> Composed:
+    return listed(column.name for column in columns(table))
+
+
+def _order(table: Table[Any], ascending: bool) -> Composed:
+    direction = SQL(" ASC") if ascending else SQL(" DESC")
+    return SQL(", ").join(Identifier(name) + direction for name in table.order)
+
+
+def _placeholders(values: Sequence[object]) -> Composed:
+    return SQL(", ").join([Placeholder()] * len(values))
+
+
+def _encode(table: Table[R], row: R) -> str:
+    values = [getattr(row, name) for name in table.order]
+    return urlsafe_b64encode(msgspec.json.encode(values)).decode().rstrip("=")
+
+
+def _decode(table: Table[Any], cursor: str) -> list[object]:
+    hints = get_type_hints(table.row)
+    kinds = [hints[name] for name in table.order]
+    try:
+        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        values = msgspec.json.decode(raw, type=list[Any])
+        found = [msgspec.convert(v, kind) for v, kind in zip(values, kinds, strict=True)]
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Rejected("invalid_cursor", "the cursor is not one of this list's") from error
+    if _unfindable(found):
+        raise Rejected("invalid_cursor", "the cursor is not one of this list's")
+    return found
+
+
+def _unfindable(values: Iterable[object]) -> bool:
+    """Whether Postgres would refuse to look for one of them: no text of its holds a NUL."""
+    return any(isinstance(value, str) and "\0" in value for value in values)
+
+
+def _utc(value: Any) -> Any:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value

@@ -171,6 +171,11 @@ def nats_password(stack: Stack) -> str:
     return re.split("[:@]", stack.urls.nats)[2]
 
 
+async def test_postgres_never_runs_as_root(root: Path) -> None:
+    async with open_stack(root, Plan()) as stack:
+        assert psutil.Process(process_of(stack, "postgres").pid).uids().effective != 0
+
+
 async def test_the_address_stays_the_same_from_start_to_start(root: Path) -> None:
     async with open_stack(root, Plan()) as stack:
         first = stack.urls

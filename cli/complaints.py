@@ -25,10 +25,8 @@ def misuse(cause: str, word: str, known: Sequence[str], otherwise: str = "") -> 
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return Misused(cause, f"did you mean {close[0]!r}?")
-    said, sep, suggestion = cause.partition(" Did you mean")
-    if sep:
-        return Misused(_lowered(said), f"did you mean{suggestion}")
-    return Misused(_lowered(cause), otherwise or f"use one of: {', '.join(known)}")
+    text = cause[:1].lower() + cause[1:].rstrip(".")
+    return Misused(text, otherwise or f"use one of: {', '.join(known)}")
 
 
 def unexpected(error: Exception) -> Failure:
@@ -36,10 +34,6 @@ def unexpected(error: Exception) -> Failure:
     if os.environ.get("MLLM_DEBUG", "").lower() in ("1", "true"):
         traceback.print_exception(error)
     return Failure(f"internal error ({type(error).__name__})", "run it again with MLLM_DEBUG=1")
-
-
-def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:].rstrip(".")
 
 
 def _say(what: str, text: str) -> None:

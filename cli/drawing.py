@@ -11,6 +11,7 @@ from cli.tables import coloured, printable, width
 from schemas.live import ActiveFile
 
 BAR = 28
+SHORTEST_BAR = 8
 SHOWN_FILES = 5
 
 
@@ -54,11 +55,11 @@ def document(progress: Progress) -> str:
 
 def screen(progress: Progress, now: datetime, columns: int, *, colour: bool) -> Sequence[str]:
     """A few lines for a terminal `columns` wide: a total bar, the active files, what hinders."""
-    title = f"{headline(progress)}  {coloured(state(progress)) if colour else state(progress)}"
-    lines = [title]
+    word = state(progress)
+    title = clipped(headline(progress), columns - width(word) - 2)
+    lines = [f"{title}  {coloured(word) if colour else word}"]
     if progress.bytes_total:
-        total = [bar(progress.fraction), f"{progress.percent:3d}%", *_counts(progress)]
-        lines.append(clipped("  ".join(total), columns))
+        lines.append(_total(progress, columns))
     if progress.status == "running":
         lines += [_file(file, columns) for file in progress.active[:SHOWN_FILES]]
     if note := hindrance(progress, now):
@@ -66,10 +67,10 @@ def screen(progress: Progress, now: datetime, columns: int, *, colour: bool) -> 
     return lines
 
 
-def bar(fraction: float) -> str:
+def bar(fraction: float, length: int = BAR) -> str:
     """`━━━━━───`; full only when `fraction` is 1."""
-    full = BAR if fraction >= 1 else min(int(fraction * BAR), BAR - 1)
-    return "━" * full + "─" * (BAR - full)
+    full = length if fraction >= 1 else min(int(fraction * length), length - 1)
+    return "━" * full + "─" * (length - full)
 
 
 def clipped(text: str, columns: int, *, front: bool = False) -> str:
@@ -93,6 +94,13 @@ def _counts(progress: Progress) -> list[str]:
     if progress.files_total:
         counts.append(f"{progress.files_done}/{progress.files_total} files")
     return counts
+
+
+def _total(progress: Progress, columns: int) -> str:
+    """The bar gives way to the numbers, and ends up short on a narrow terminal."""
+    numbers = "  ".join([f"{progress.percent:3d}%", *_counts(progress)])
+    length = max(SHORTEST_BAR, min(BAR, columns - width(numbers) - 2))
+    return clipped(f"{bar(progress.fraction, length)}  {numbers}", columns)
 
 
 def _file(file: ActiveFile, columns: int) -> str:

@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+from cyclopts import (
+    App,
+    CycloptsError,
+    Group,
+    Parameter,
+    UnknownCommandError,
+    UnknownOptionError,
+)
 
 from cli.session import Options, Session
 
@@ -126,11 +133,17 @@ def _misused(error: CycloptsError) -> int:
     from cli.complaints import complain, misuse
 
     error.verbose = False
+    verb = " ".join(["mllm", *(error.command_chain or ())])
+    see = f"see `{verb} --help`"
     if isinstance(error, UnknownCommandError) and error.app and error.unused_tokens:
         word, names = error.unused_tokens[0], [n for n in error.app if not n.startswith("-")]
         return complain(misuse(f"there is no verb {word!r}", word, names))
-    verb = " ".join(["mllm", *(error.command_chain or ())])
-    return complain(misuse(str(error), "", [], f"see `{verb} --help`"))
+    if isinstance(error, UnknownOptionError):
+        word = error.token.keyword or error.token.value
+        own, shared = error.argument_collection, app.meta.assemble_argument_collection()
+        names = [name for argument in (*own, *shared) for name in argument.names]
+        return complain(misuse(f"there is no option {word}", word, names, see))
+    return complain(misuse(str(error), "", [], see))
 
 
 def _failed(error: Exception) -> int:

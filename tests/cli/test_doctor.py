@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cli.config import write_context
+from tests.cli.fake_gateway import TOKEN, FakeGateway
+from tests.cli.support import CommandLine
+
+
+def levels(mllm: CommandLine) -> dict[str, str]:
+    checks = msgspec.json.decode(mllm("doctor", "-o", "json").out)["items"]
+    return {check["name"]: check["level"] for check in checks}
+
+
+def test_where_nothing_is_wrong_every_check_is_ok(gateway: FakeGateway, mllm: CommandLine) -> None:
+    write_context("local", gateway.url, TOKEN)
+
+    outcome = mllm("doctor")
+
+    found = levels(mllm)
+    del found["disk"]  # this machine's
+    assert set(found.values()) == {"ok"}
+    assert {"config file", "settings", "data directory", "server", "clock", "access"} <= set(found)
+    assert "REMEDY" in outcome.out
+
+
+def test_a_config_file_that_others_can_read_has_to_be_changed(
+    gateway: FakeGateway, mllm: CommandLine
+) -> None:
+    path = write_context("local", gateway.url, TOKEN)
+    path.chmod(0o640)
+
+    outcome = mllm("doctor")
+
+    assert outcome.code == 1
+    assert f"chmod 600 {path}" in outcome.out
+
+
+def test_a_server_that_is_away_is_one_line(
+    home: Path, mllm: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLLM_SERVER", "http://127.0.0.1:1")
+
+    outcome = mllm("doctor")
+
+    assert outcome.code == 1
+    assert "mllm up" in outcome.out
+    assert levels(mllm)["server"] == "fail"
+
+
+def test_a_token_that_is_not_known_is_found_out(
+    gateway: FakeGateway, mllm: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLLM_TOKEN", "mllm_wrong_wrong")
+
+    assert levels(mllm)["access"] == "fail"
+
+
+def test_a_part_that_is_down_is_named(gateway: FakeGateway, mllm: CommandLine) -> None:
+    gateway.ready = False
+
+    found = levels(mllm)
+
+    assert (found["nats"], found["postgres"]) == ("ok", "fail")
+
+
+def test_a_data_directory_of_someone_else_is_found_out(
+    gateway: FakeGateway, home: Path, mllm: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").write_text("")
+    monkeypatch.setenv("MLLM_DATA_DIR", str(home / "file"))
+
+    assert levels(mllm)["data directory"] == "fail"
+
+
+def test_a_disk_without_its_reserve_is_found_out(
+    gateway: FakeGateway, mllm: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLLM_DISK_RESERVE", "1000TiB")
+
+    assert levels(mllm)["disk"] == "fail"
+
+
+def test_a_malformed_setting_is_found_out(
+    gateway: FakeGateway, mllm: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLLM_PORT", "eighty")
+
+    assert levels(mllm)["settings"] == "fail"

@@ -1,0 +1,108 @@
+"""What starting costs: no verb imports what it does not need."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.fake_gateway import JOB, FakeGateway, job_row, weights_row
+
+SERVERS = ("litestar", "psycopg", "psycopg_pool", "nats", "kubernetes", "huggingface_hub", "hf_xet",
+           "uvicorn", "uvloop", "opentelemetry", "prometheus_client", "psutil")  # fmt: skip
+SLOW = ("rich", "urllib3", "asyncio", "ulid", "yaml")
+ROOMS = ("gateway", "commands", "projections", "processors")
+
+BIN = Path(sys.executable).parent
+
+LIST_MODULES = """
+import sys
+from cli.main import run
+code = run(sys.argv[1:])
+print("\\n".join(sorted({name.split(".")[0] for name in sys.modules})), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def imported(*argv: str) -> set[str]:
+    """The packages that a run of `mllm` imports."""
+    outcome = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, *argv], capture_output=True, text=True
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return set(outcome.stderr.splitlines())
+
+
+VERBS = [
+    ("weights", "list"),
+    ("weights", "info", "org/model"),
+    ("weights", "install", "org/model"),
+    ("weights", "plan", "org/model"),
+    ("weights", "verify", "org/model"),
+    ("weights", "delete", "org/model", "--yes"),
+    ("weights", "usage"),
+    ("jobs", "list"),
+    ("jobs", "get", JOB),
+    ("jobs", "describe", JOB),
+    ("jobs", "watch", JOB),
+    ("jobs", "wait", JOB),
+    ("jobs", "logs", JOB),
+    ("jobs", "cancel", JOB, "--yes"),
+    ("jobs", "retry", JOB),
+    ("jobs", "pause", JOB),
+    ("jobs", "resume", JOB),
+    ("jobs", "priority", JOB, "low"),
+    ("tokens", "list"),
+    ("tokens", "issue", "ci", "--scope", "read"),
+    ("tokens", "rotate", "t1"),
+    ("tokens", "revoke", "t1", "--yes"),
+    ("secrets", "list"),
+    ("events", "list"),
+    ("projections", "status"),
+    ("projections", "rebuild", "jobs"),
+    ("status",),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_a_verb_that_talks_to_the_gateway_imports_no_server(
+    gateway: FakeGateway, verb: tuple[str, ...]
+) -> None:
+    gateway.put(job_row(status="completed"))
+    gateway.weights = {"org/model": weights_row()}
+
+    found = imported(*verb)
+
+    assert found.isdisjoint(SERVERS + SLOW + ROOMS)
+
+
+def test_the_version_needs_nothing_at_all(home: Path) -> None:
+    found = imported("version")
+
+    assert found.isdisjoint(SERVERS + SLOW + ROOMS)
+    assert found.isdisjoint({"msgspec", "schemas", "http", "socket"})
+
+
+def seconds(*argv: str) -> float:
+    began = time.perf_counter()
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def ratio(one: tuple[str, ...], other: tuple[str, ...], runs: int) -> float:
+    """How much longer `one` takes than `other`, at best: both run in turn on a busy machine."""
+    pairs = [(seconds(*one), seconds(*other)) for _ in range(runs)]
+    return min(pair[0] for pair in pairs) / min(pair[1] for pair in pairs)
+
+
+def test_the_version_costs_little_more_than_the_library(home: Path) -> None:
+    version = (str(BIN / "mllm"), "version")
+
+    assert ratio(version, (sys.executable, "-c", "import cyclopts"), 7) <= 1.5
+
+
+def test_a_list_is_faster_than_the_hubs_own_version(gateway: FakeGateway) -> None:
+    listing = (str(BIN / "mllm"), "jobs", "list")
+
+    assert ratio(listing, (str(BIN / "hf"), "version"), 5) < 1.0

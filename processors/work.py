@@ -168,8 +168,9 @@ class Taken:
         await self._message.in_progress()
 
     async def done(self) -> None:
-        """Raises nats errors when the server did not hear it: the task will come again."""
-        await self._message.ack_sync(timeout=PATIENCE)
+        """Take it off the queue. Should the server not hear of it, the task comes again and finds
+        nothing to do; it does not answer at all when the task was withdrawn meanwhile."""
+        await self._message.ack()
 
     async def hand_over(self) -> None:
         """Give the task to another worker at once."""

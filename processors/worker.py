@@ -185,8 +185,7 @@ class Worker:
             result = await self._run(attempt)
             await self._conclude(taken, attempt, result)
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await _end(keeper)
             self._attempts.discard(attempt)
             await subscription.unsubscribe()
 
@@ -298,6 +297,14 @@ async def _either(wake: asyncio.Event, seconds: float) -> None:
             await wake.wait()
     except TimeoutError:
         return
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    """Cancel until it has ended: in Python 3.11 `wait_for`, which nats-py waits with, may swallow
+    a cancellation that comes together with its answer."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.5)
 
 
 def _ringer(wake: asyncio.Event) -> Callable[[Msg], Awaitable[None]]:

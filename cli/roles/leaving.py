@@ -32,5 +32,8 @@ async def until(
         tasks = [group.create_task(part) for part in work]
         await leave.wait()
         await hand_over()
-        for task in tasks:
-            task.cancel()
+        # again and again: in Python 3.11 `wait_for`, which nats-py waits with, may swallow one
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=0.5)

@@ -125,8 +125,10 @@ class Rig:
         return worker
 
     async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
+        while pending := [task for task in self.tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=0.5)
         ends = await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.log.stop()
         if errors := [end for end in ends if isinstance(end, Exception)]:
@@ -150,7 +152,16 @@ class Rig:
         async def holds() -> bool:
             return (await self.seen(job)).job.status == status
 
-        await eventually(holds, within)
+        try:
+            await eventually(holds, within)
+        except TimeoutError:
+            history, queue = await self.types(job), await self.tasks_waiting()
+            raise AssertionError(f"not {status}: {history}, in the queue: {queue}") from None
+
+    async def tasks_waiting(self) -> Sequence[str]:
+        js = self.nats.jetstream()
+        info = await js.stream_info(self.work_names.stream, ">")
+        return sorted(info.state.subjects or {})
 
     async def types(self, job: str) -> Sequence[str]:
         history = await self.log.load(Stream("default", "job", job))

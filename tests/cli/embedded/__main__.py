@@ -1,6 +1,6 @@
 """A stack without roles, in a process of its own that a test can kill.
 
-`python -m tests.cli.standing_stack DATA_DIR` says each part that is ready, then `up`, and stops on
+`python -m tests.cli.embedded DATA_DIR` says each part that is ready, then `up`, and stops on
 SIGTERM; what it cannot do it says in one line.
 """
 

@@ -39,6 +39,15 @@ class Gate:
         return not self._closed.is_set()
 
     @property
+    def held(self) -> bool:
+        """Whether the lease still is, open or closed."""
+        try:
+            self._fence()
+        except FetchError:
+            return False
+        return True
+
+    @property
     def reason(self) -> BaseException:
         """Why the gate is closed."""
         assert self._reason is not None

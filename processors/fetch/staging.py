@@ -7,12 +7,13 @@ still writes lies outside of all that anybody trusts. `takeover.py` keeps it off
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from processors.fetch import journal, kernel
 from processors.fetch.errors import Fenced
+from processors.fetch.gate import Gate
 from processors.fetch.journal import (
     Begun,
     Closed,
@@ -34,9 +35,7 @@ from schemas.plan import PlannedFile
 class Staging:
     """Thread-safe, given that no two streams make, finish or discard the same file at once."""
 
-    def __init__(
-        self, directory: Path, files: Iterable[PlannedFile], gate: Callable[[], None]
-    ) -> None:
+    def __init__(self, directory: Path, files: Iterable[PlannedFile], gate: Gate) -> None:
         """Open `directory`, made if need be. Whatever is not known to be of `files` is removed.
 
         Raises `Fenced` if another process may be at work there.
@@ -109,9 +108,10 @@ class Staging:
         self._append(Synced(offset))
 
     def close(self) -> None:
-        """Let go, and say that nothing will be written any more; silently if we no longer may."""
-        with suppress(Exception):  # a closed gate, a full disk: then others have to find out
-            self._append(Closed())
+        """Let go, all files closed, and say so if we still may: closed or not, the gate is ours."""
+        with suppress(OSError):  # then others have to find out that we are gone
+            if self.gate.held:
+                self._journal.append(Closed())
         self._journal.close()
         self._tree.close()
 

@@ -17,7 +17,7 @@ from litestar.types import Scope as ASGIScope
 from gateway.admission import AnyRequest
 from gateway.caller import Caller
 from gateway.media_types import JSON
-from gateway.ports import Answer, IdempotencyKeys
+from schemas.idempotency import Answer, IdempotencyKeys
 from schemas.message import Rejected
 
 HEADER = "Idempotency-Key"

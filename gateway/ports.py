@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from psycopg import AsyncConnection
 
+from schemas.idempotency import IdempotencyKeys
 from schemas.job import Order
 from schemas.live import JobLogs, LiveState
 from schemas.log import Dispatch, EventLog, Outcome
@@ -35,31 +36,6 @@ class Orders(Protocol):
     async def retry(self, job: str, clean: bool, context: Context) -> Outcome: ...
 
     async def cancel(self, job: str, keep_partial: bool, context: Context) -> Outcome: ...
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A remembered answer to a write: what an idempotency key replays."""
-
-    status: int
-    body: bytes
-
-
-class Remembered(msgspec.Struct, frozen=True):
-    """What is known of an idempotency key. `seed` is a ULID from which the write takes its ids,
-    so that carrying it out again is carrying out the same; `answer` is None until it is done."""
-
-    seed: str
-    answer: Answer | None
-
-
-class IdempotencyKeys(Protocol):
-    """Keys are remembered for 24 hours, per namespace and token."""
-
-    async def claim(self, scope: str, key: str, fingerprint: str, seed: str) -> Remembered:
-        """Raises `Rejected` with `idempotency_mismatch` when the key came with another body."""
-        ...
-
-    async def answer(self, scope: str, key: str, answer: Answer) -> None: ...
 
 
 class Ports(msgspec.Struct, frozen=True):

@@ -128,6 +128,11 @@ class Attempt:
         for tell in self._on_stop:
             tell()
 
+    async def told_to_stop(self) -> None:
+        """Wait until this attempt has heard why it is to stop: the log knew it before."""
+        while self.stopping is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
     def on_stop(self, tell: Callable[[], None]) -> None:
         """Have `tell` called when the attempt is to stop; at once if it already is."""
         self._on_stop.append(tell)

@@ -6,7 +6,7 @@ import uvicorn
 
 from cli.assembling import Parts, assemble
 from cli.settings import Settings
-from cli.version import version
+from cli.version import VERSION
 from commands.idempotency import Keys
 from gateway.app import create_app
 from gateway.ports import Ports
@@ -51,6 +51,6 @@ async def ports(parts: Parts) -> Ports:
         job_logs=parts.logs,
         connect=parts.pool.connection,
         epoch=lambda: epoch,
-        version=version(),
+        version=VERSION,
         runtime=settings.runtime,
     )

@@ -25,9 +25,10 @@ from commands import jetstream
 from commands.dispatch import Dispatcher
 from commands.jetstream import JetStreamLog, LogNames
 from commands.ordering import Orders
-from gateway.app import create_app
+from gateway.app import DEFAULTS, create_app
 from gateway.listening import listen
-from gateway.ports import Answer, Ports, Remembered
+from gateway.ports import Ports
+from gateway.settings import Settings
 from processors import job_logs, live
 from processors.job_logs import Logs, LogStreamNames
 from processors.live import Live, LiveNames
@@ -35,8 +36,9 @@ from processors.secrets import FileSecrets
 from projections import migrations, projection
 from projections.catalog import PROJECTIONS
 from schemas.bearer import bearer_of, token_id_and_hash
+from schemas.idempotency import Answer, Remembered
 from schemas.job import InstallSpec, Order
-from schemas.log import Outcome
+from schemas.log import Outcome, Stream
 from schemas.message import Command, Context, Rejected
 from schemas.plan import Plan, PlannedFile, Wanted, content_key
 from schemas.token import IssueToken, Scope
@@ -80,7 +82,7 @@ class Keys:
         self._known: dict[tuple[str, str], tuple[str, Remembered]] = {}
 
     async def claim(self, scope: str, key: str, fingerprint: str, seed: str) -> Remembered:
-        first = fingerprint, Remembered(seed, None)
+        first = fingerprint, Remembered(fingerprint, seed)
         known, remembered = self._known.setdefault((scope, key), first)
         if known != fingerprint:
             raise Rejected("idempotency_mismatch", "this key came with another request")
@@ -88,18 +90,19 @@ class Keys:
 
     async def answer(self, scope: str, key: str, answer: Answer) -> None:
         fingerprint, remembered = self._known[scope, key]
-        self._known[scope, key] = fingerprint, Remembered(remembered.seed, answer)
+        self._known[scope, key] = fingerprint, Remembered(fingerprint, remembered.seed, answer)
 
     def forget_answers(self) -> None:
         """As if every write had been cut off right before its answer was kept."""
         for place, (fingerprint, remembered) in self._known.items():
-            self._known[place] = fingerprint, Remembered(remembered.seed, None)
+            self._known[place] = fingerprint, Remembered(fingerprint, remembered.seed)
 
 
 class Rig:
     """One gateway, listening; `admin` is a bearer that may do everything."""
 
     def __init__(self, connection: Client, prefix: str, home: Path) -> None:
+        self.nats = connection
         self.names = LogNames(prefix)
         self.log = JetStreamLog(connection, self.names)
         self.dispatch = Dispatcher(self.log)
@@ -163,6 +166,22 @@ class Rig:
         order = Order(str(ULID()), target, "default", 1, spec)
         return await self.orders.install(order, self.context(namespace))
 
+    async def append_foreign(self, kind: str, data: bytes) -> None:
+        """What a newer version may have written."""
+        stream = Stream("default", kind.partition(".")[0], str(ULID()))
+        subject = self.names.subject(stream)
+        await self.nats.jetstream().publish(
+            subject,
+            data,
+            headers={
+                "Nats-Msg-Id": f"{ULID()}@{subject}",
+                jetstream.TYPES: kind,
+                jetstream.ACTOR: "newer",
+                jetstream.CORRELATION: "c",
+                jetstream.WRITTEN: datetime.now(UTC).isoformat(),
+            },
+        )
+
     async def ask(
         self, method: str, path: str, bearer: str | None = None, **more: Any
     ) -> httpx.Response:
@@ -196,6 +215,7 @@ async def gateway(
     database_url: str = "",
     *,
     projecting: bool = True,
+    settings: Settings = DEFAULTS,
 ) -> AsyncGenerator[Rig]:
     async with AsyncExitStack() as stack:
         connection = await nats.connect(nats_url)
@@ -214,8 +234,8 @@ async def gateway(
             if projecting:
                 await stack.enter_async_context(_projecting(rig))
         rig.admin = await rig.issue("admin", namespaces=("*",))
-        rig.app = create_app(rig.ports(pool))
-        rig.url = await stack.enter_async_context(_served(rig.app))
+        rig.app = create_app(rig.ports(pool), settings)
+        rig.url = await stack.enter_async_context(_served(rig.app, settings))
         client = httpx.AsyncClient(base_url=rig.url, timeout=15)
         rig.client = await stack.enter_async_context(client)
         yield rig
@@ -252,7 +272,7 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _served(app: Litestar) -> AsyncGenerator[str]:
+async def _served(app: Litestar, settings: Settings) -> AsyncGenerator[str]:
     """The application on a port of its own; the port's address."""
     config = uvicorn.Config(
         cast(Any, app),
@@ -263,7 +283,7 @@ async def _served(app: Litestar) -> AsyncGenerator[str]:
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
-    listener = listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", 0, settings.stuck_seconds)
     task = asyncio.create_task(server.serve(sockets=[listener]))
 
     async def started() -> bool:

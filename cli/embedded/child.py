@@ -96,8 +96,7 @@ class Child:
             ready.cancel()
         if not self._ready.is_set():
             self.check()
-            cause = logs.last_words(self.log, since) or f"not ready in {self.part.within:g} s"
-            raise StackError(f"{self.part.name} did not start: {cause}", f"read {self.log}")
+            raise self._failure(logs.last_words(self.log, since))
         return time.monotonic() - began
 
     async def restart(self) -> None:
@@ -121,6 +120,13 @@ class Child:
         """Raise what broke the supervision itself, if anything did."""
         if self._keeper is not None and self._keeper.done() and not self._keeper.cancelled():
             self._keeper.result()
+
+    def _failure(self, said: str) -> StackError:
+        alive = self._process is not None and self._process.returncode is None
+        cause = said or "it ended and said nothing"
+        if alive:
+            cause = f"not ready after {self.part.within:g} s" + (f": {said}" if said else "")
+        return StackError(f"{self.part.name} did not start: {cause}", f"read {self.log}")
 
     async def _keep(self) -> None:
         """Run it for ever. Give up only on one that never became ready."""

@@ -1,6 +1,7 @@
 """What the stack does for the programs that run on its servers."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
 
@@ -68,6 +69,13 @@ async def test_a_role_that_cannot_start_is_named_with_its_last_words(
     assert failed.value.message == "role did not start: ValueError: no such setting"
     assert str(root / "logs" / "role.log") in failed.value.remedy
     assert read_status(root) is None
+
+
+async def test_a_role_that_is_never_ready_is_given_up(root: Path, tmp_path: Path) -> None:
+    idle = replace(role(tmp_path, "import time; time.sleep(1000)"), within=0.3)
+    with pytest.raises(StackError, match="role did not start: not ready after 0.3 s"):
+        async with open_stack(root, Plan([idle])):
+            pass
 
 
 def test_a_long_log_is_moved_aside_and_the_writer_goes_on(tmp_path: Path) -> None:

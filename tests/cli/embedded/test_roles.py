@@ -73,7 +73,7 @@ async def test_a_role_that_cannot_start_is_named_with_its_last_words(
 
 async def test_a_role_that_is_never_ready_is_given_up(root: Path, tmp_path: Path) -> None:
     idle = replace(role(tmp_path, "import time; time.sleep(1000)"), within=0.3)
-    with pytest.raises(StackError, match="role did not start: not ready after 0.3 s"):
+    with pytest.raises(StackError, match=r"role did not start: not ready after 0\.3 s"):
         async with open_stack(root, Plan([idle])):
             pass
 

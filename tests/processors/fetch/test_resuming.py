@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 import pytest
 
+from cli.loopback_hub import Source
 from processors.fetch import journal, owner
 from processors.fetch.errors import Fenced, Stopped
 from processors.fetch.journal import Begun, Done, Have, Journal, Synced
@@ -31,7 +33,7 @@ PART = 4 * MIB
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    files = {"config.json": b'{"a": 1}', BIG: generated(24 * MIB)}
+    files: dict[str, Source] = {"config.json": b'{"a": 1}', BIG: generated(24 * MIB)}
     with Hub(Repo(REPO, files)) as hub:
         yield hub
 
@@ -63,6 +65,10 @@ def attempt(tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
+def sent(hub: Hub, size: int) -> bool:
+    return hub.recording.sent() >= size
+
+
 def killed(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
@@ -81,7 +87,7 @@ def test_killed_at_random_moments_it_fetches_at_most_a_part_a_stream_again(
             before = hub.recording.sent()
             victim = attempt(hub, directory, *reversed(directories[:number]), streams=STREAMS)
             goal = before + chance.randrange(1, 40 * MIB)
-            until(lambda goal=goal: hub.recording.sent() >= goal, within=60)
+            until(partial(sent, hub, goal), within=60)
             killed(victim)
 
         last = attempt(hub, *reversed(directories), streams=STREAMS)

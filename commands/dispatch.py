@@ -29,13 +29,14 @@ DEADLINE = 10.0
 class Dispatcher:
     """Carries out commands on a log."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, deadline: float = DEADLINE) -> None:
         self._log = log
+        self._deadline = deadline
 
     async def __call__(self, command: Command, context: Context) -> Outcome:
         """Raises `Rejected` when the state does not allow it, `LogUnavailable`."""
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self._deadline):
                 return await handle(self._log, DECIDERS[type(command)], command, context)
         except TimeoutError as error:
-            raise LogUnavailable(f"no answer within {DEADLINE:g} seconds") from error
+            raise LogUnavailable(f"no answer within {self._deadline:g} seconds") from error

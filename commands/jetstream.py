@@ -91,9 +91,10 @@ def stream_config(names: LogNames, *, replicas: int, epoch: str, max_bytes: int)
 class JetStreamLog:
     """An `EventLog`. Call `start` once before anything else and `stop` at the end."""
 
-    def __init__(self, nats: Client, names: LogNames) -> None:
+    def __init__(self, nats: Client, names: LogNames, patience: float = PATIENCE) -> None:
         self._nats = nats
-        self._js = nats.jetstream(timeout=PATIENCE)
+        self._js = nats.jetstream(timeout=patience)
+        self._patience = patience
         self._names = names
         self._reader = DirectReader(nats, names.stream)
 
@@ -106,7 +107,7 @@ class JetStreamLog:
     async def load(self, stream: Stream, *, fresh: bool = False) -> Sequence[Commit]:
         subject = self._names.subject(stream)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 newest = await self._reader.newest(subject) if fresh else 0
                 while True:
                     stored = await self._reader.subject(subject)
@@ -140,7 +141,7 @@ class JetStreamLog:
 
     async def fetch(self, positions: Sequence[int]) -> Sequence[Commit]:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 found = await asyncio.gather(
                     *(self._reader.position(p) for p in positions if p > 0)
                 )

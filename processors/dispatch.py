@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
@@ -24,7 +25,7 @@ from schemas.weights import WeightsReserved
 DURABLE = "dispatch"
 BATCH = 64
 ACK_WAIT = 30.0
-TYPES = "Mllm-Types"
+TYPES, ACTOR, CORRELATION = "Mllm-Types", "Mllm-Actor", "Mllm-Correlation"
 
 WAKES = frozenset(
     {
@@ -55,12 +56,20 @@ class Claims(Protocol):
         ...
 
 
+class Claimed(NamedTuple):
+    """A claim on a target, and who made it in what course of events."""
+
+    claim: WeightsReserved
+    actor: str
+    correlation: str
+
+
 class Woken(NamedTuple):
-    """A job that something happened to. `claim` is set when it was its claim."""
+    """A job that something happened to. `claimed` is set when that was its claim."""
 
     namespace: str
     job: str
-    claim: WeightsReserved | None = None
+    claimed: Claimed | None = None
 
 
 def consumer_config() -> ConsumerConfig:
@@ -99,7 +108,7 @@ class Dispatcher:
     async def _work_off(self, messages: list[Msg]) -> None:
         """Each job once, however many of its events came; what failed is delivered again."""
         groups: dict[tuple[str, str], list[Msg]] = {}
-        claims: dict[tuple[str, str], WeightsReserved] = {}
+        claims: dict[tuple[str, str], Claimed] = {}
         idle: list[Msg] = []
         for message in messages:
             woken = wakes(message)
@@ -107,19 +116,25 @@ class Dispatcher:
                 idle.append(message)
                 continue
             groups.setdefault(woken[:2], []).append(message)
-            if woken.claim is not None:
-                claims[woken[:2]] = woken.claim
+            if woken.claimed is not None:
+                claims[woken[:2]] = woken.claimed
         for message in idle:
             await message.ack()
         work = (self._react(*key, claims.get(key), group) for key, group in groups.items())
         await asyncio.gather(*work)
 
     async def _react(
-        self, namespace: str, job: str, claim: WeightsReserved | None, messages: list[Msg]
+        self, namespace: str, job: str, claimed: Claimed | None, messages: list[Msg]
     ) -> None:
         try:
-            if claim is not None:
-                await self._claims.complete_claim(claim, context(namespace, job, "claim"))
+            if claimed is not None:
+                # in the name of whoever made the claim, as if nothing had come in between
+                wish = msgspec.structs.replace(
+                    context(namespace, job, "claim"),
+                    actor=claimed.actor,
+                    correlation=claimed.correlation,
+                )
+                await self._claims.complete_claim(claimed.claim, wish)
             await self.ensure(namespace, job)
             for message in messages:
                 await message.ack()
@@ -166,7 +181,8 @@ def wakes(message: Msg) -> Woken | None:
     if aggregate == "job":
         return Woken(namespace, id)
     claims = [e for e in decode_events(message.data, types) if isinstance(e, WeightsReserved)]
-    return Woken(namespace, claims[-1].job, claims[-1])
+    claimed = Claimed(claims[-1], headers[ACTOR], headers[CORRELATION])
+    return Woken(namespace, claims[-1].job, claimed)
 
 
 def task_of(namespace: str, seen: Seen) -> Task:

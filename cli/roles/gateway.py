@@ -1,8 +1,10 @@
 """The gateway: HTTP on ports that are put together here."""
 
+from socket import socket
 from typing import Any, cast
 
 import uvicorn
+from litestar import Litestar
 
 from cli.assembling import Parts, assemble
 from cli.settings import Settings
@@ -14,6 +16,18 @@ from processors.hub import Hub
 from processors.planner import HubPlanner
 
 GRACE_SECONDS = 3
+
+
+class Server(uvicorn.Server):
+    """Ends live streams first when it is told to stop: their readers come back elsewhere."""
+
+    def __init__(self, config: uvicorn.Config, application: Litestar) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._application.state.connections.end_all()
+        await super().shutdown(sockets)
 
 
 async def serve(settings: Settings) -> None:
@@ -32,7 +46,7 @@ async def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
             backlog=4096,
         )
-        await uvicorn.Server(config).serve()
+        await Server(config, application).serve()
 
 
 async def ports(parts: Parts) -> Ports:

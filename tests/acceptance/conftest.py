@@ -1,0 +1,41 @@
+"""One installation and one Hub for all acceptance tests; each uses its own repositories."""
+
+from collections.abc import Generator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.hub import Account, Hub
+from tests.system import System, system
+
+ACCOUNT = Account("me", "hf_right", frozenset({"org/gated", "org/private"}))
+
+
+@pytest.fixture(scope="session")
+def hub() -> Generator[Hub]:
+    with Hub(accounts=[ACCOUNT]) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres_url: str) -> str:
+    name = f"acceptance{uuid4().hex[:8]}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+    return f"{postgres_url}&options=-csearch_path%3D{name}"
+
+
+@pytest.fixture(scope="session")
+def mllm(
+    tmp_path_factory: pytest.TempPathFactory, nats_url: str, shared_database: str, hub: Hub
+) -> Generator[System]:
+    """Everything running, shared: a test that kills something has its own."""
+    home: Path = tmp_path_factory.mktemp("mllm")
+    prefix = f"a{uuid4().hex[:6]}"
+    with system(home, nats_url, shared_database, prefix, hub.url) as made:
+        made.start()
+        yield made
+        made.stop()

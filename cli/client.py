@@ -1,6 +1,7 @@
 """The gateway, as the command line sees it: what requests say, and what answers mean."""
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -42,9 +43,7 @@ class Gateway:
         self._token = token
         self._wire = Wire(server, timeout)
         self._prefix = urlsplit(server).path.rstrip("/")
-        self._traceparent = os.environ.get("TRACEPARENT") or (
-            f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
-        )
+        self._traceparent = _traceparent()
 
     def patient(self, seconds: float) -> "Gateway":
         """The same on another connection, whose silences may last `seconds`."""
@@ -173,6 +172,14 @@ def _remedy(problem: Problem) -> str:
     if problem.remedy:
         return problem.remedy
     return "use a token with the scope this needs" if problem.status == 403 else ""
+
+
+def _traceparent() -> str:
+    """The trace this run belongs to: the caller's, or one of its own."""
+    given = os.environ.get("TRACEPARENT", "")
+    if re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", given):
+        return given
+    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
 
 
 def ulid() -> str:

@@ -10,13 +10,11 @@ import msgspec
 from cli.client import Gateway, segment
 from cli.session import Session
 from cli.tables import Column, View
+from cli.tailing import SILENCE_SECONDS
 from schemas.api.jobs import JobRow
-from schemas.api.problem import Page
 from schemas.live import LogLine
 
 AGAIN_SECONDS = 1.0
-QUIET_SECONDS = 300.0
-"""How long a job may write nothing before the connection is made again, to be sure of it."""
 
 LINES: View[LogLine] = View(
     "line",
@@ -36,8 +34,8 @@ def print_logs(session: Session, job: str, *, follow: bool) -> None:
     """
     gateway, path = session.gateway, f"/jobs/{segment(job)}"
     if not follow:
-        found = gateway.get(f"{path}/logs", Page[LogLine]).items
-        session.printer.rows(found, LINES, "nothing was written yet")
+        found = gateway.rows(f"{path}/logs", LogLine)
+        session.printer.rows(found.rows, LINES, "nothing was written yet")
         return
     show = session.printer.changes(LINES)
     cursor = 0
@@ -52,8 +50,8 @@ def print_logs(session: Session, job: str, *, follow: bool) -> None:
 
 def _coming(gateway: Gateway, path: str, after: int) -> Iterator[LogLine]:
     """Lines past the cursor `after`, until the job ends or the connection breaks off."""
-    lines = gateway.patient(QUIET_SECONDS).stream
+    lines = gateway.patient(SILENCE_SECONDS).stream
     with suppress(OSError, http.client.HTTPException):
-        for text in lines(path, "application/x-ndjson", {}, follow=True, after=after):
+        for text in lines(path, "application/x-ndjson", {}, follow=True, cursor=after):
             if text.strip():
                 yield msgspec.json.decode(text, type=LogLine)

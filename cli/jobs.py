@@ -88,10 +88,6 @@ def get(job: Job, /, *jobs: Job, as_of: str | None = None, session: Here) -> Non
 
     Parameters
     ----------
-    job
-        The job's id.
-    jobs
-        More of them.
     as_of
         As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
     """
@@ -152,16 +148,17 @@ def wait(job: Job, /, *jobs: Job, timeout: Duration | None = None, session: Here
 
     Parameters
     ----------
-    job
-        The job's id.
-    jobs
-        More of them.
     timeout
         Give up after this long in all (90s, 10m). The jobs go on.
     """
     deadline = Patience(timeout=timeout).deadline()
-    exits = [_ended(session, id, deadline) for id in (job, *jobs)]
-    return next((exit for exit in exits if exit), Exit.OK)
+    first = int(Exit.OK)
+    for id in (job, *jobs):
+        exit = _ended(session, id, deadline)
+        if exit == Exit.INTERRUPTED:
+            return exit
+        first = first or exit
+    return first
 
 
 @app.command

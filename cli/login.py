@@ -21,7 +21,7 @@ def login(*, session: Here) -> None:
     """
     options, environ = session.options, session.environ
     server = address(options.server or environ.get("MLLM_SERVER") or _ask_server(session))
-    token = bearer(options.token or environ.get("MLLM_TOKEN") or _ask_token(session, server))
+    token = bearer(options.token or environ.get("MLLM_TOKEN") or _ask_token(server))
     name = options.context or environ.get("MLLM_CONTEXT") or _name(server)
     before = session.config.contexts.get(name)
     namespace = options.namespace or environ.get("MLLM_NAMESPACE") or ""
@@ -39,9 +39,9 @@ def _ask_server(session: Session) -> str:
     return sys.stdin.readline().strip() or DEFAULT_SERVER
 
 
-def _ask_token(session: Session, server: str) -> str:
+def _ask_token(server: str) -> str:
     """Typed without echo where somebody is there, else the first line of stdin."""
-    if session.interactive:
+    if sys.stdin.isatty():
         token = getpass.getpass(f"Token for {server}: ", sys.stderr)
     else:
         token = sys.stdin.readline()

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 from cyclopts import (
@@ -155,4 +156,7 @@ def _failed(error: Exception) -> int:
 
 def main() -> int:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows a ? and no error
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     return run(sys.argv[1:])

@@ -22,14 +22,13 @@ def _job(_: Any, tokens: Sequence[Token]) -> str:
 Duration: TypeAlias = Annotated[float, Parameter(converter=_duration, metavar="DURATION")]
 """Seconds, written like `90s`, `10m` or `7d`."""
 
-Job: TypeAlias = Annotated[str, Parameter(converter=_job)]
-"""A job's id, also as `-o name` prints it."""
+Job: TypeAlias = Annotated[str, Parameter(converter=_job, help="A job's id, or job/ID.")]
 
-Yes: TypeAlias = Annotated[bool, Parameter(name=["--yes", "-y"])]
-"""Do not ask."""
+Yes: TypeAlias = Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.")]
 
-Everywhere: TypeAlias = Annotated[bool, Parameter(name=["--all-namespaces", "-A"])]
-"""List what is in every namespace."""
+Everywhere: TypeAlias = Annotated[
+    bool, Parameter(name=["--all-namespaces", "-A"], help="Of every namespace.")
+]
 
 Importance: TypeAlias = Literal["high", "normal", "low", "0", "1", "2"]
 

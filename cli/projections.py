@@ -37,5 +37,5 @@ def rebuild(name: str, /, *, session: Here) -> None:
     name
         The read model, as `mllm projections status` calls it.
     """
-    session.gateway.tell("POST", f"/projections/{segment(name)}/rebuild")
-    session.hint(f"{name} is being rebuilt; see `mllm projections status`")
+    path = f"/projections/{segment(name)}/rebuild"
+    session.printer.row(session.gateway.send("POST", path, ProjectionStatus), PROJECTIONS)

@@ -11,7 +11,7 @@ from cli.confirming import confirm
 from cli.failures import Misused
 from cli.job_rows import since
 from cli.parameters import Yes
-from cli.session import Here, Session
+from cli.session import Here
 from cli.tables import Column, View
 from schemas.api.problem import Page
 from schemas.api.tokens import SecretBody
@@ -42,7 +42,7 @@ def set_(name: str, /, *, session: Here) -> None:
     name
         What jobs call it.
     """
-    value = _value(session, name)
+    value = _value(name)
     if not value:
         raise Misused("the value is empty", f"write it to stdin: mllm secrets set {name} < FILE")
     session.gateway.tell("PUT", f"/secrets/{segment(name)}", SecretBody(value))
@@ -63,8 +63,8 @@ def delete(name: str, /, *, yes: Yes = False, session: Here) -> None:
     session.hint(f"secret {name} is deleted")
 
 
-def _value(session: Session, name: str) -> str:
+def _value(name: str) -> str:
     """Typed without echo where somebody is there, else all of stdin without its last line end."""
-    if session.interactive:
+    if sys.stdin.isatty():
         return getpass.getpass(f"Value of {name}: ", sys.stderr)
     return sys.stdin.read().removesuffix("\n").removesuffix("\r")

@@ -197,6 +197,8 @@ async def test_status_and_doctor_find_everything_well(mllm: Shell) -> None:
     assert "mllm 1.2.3" in status.out
     assert doctor.code == 0, doctor.out
     assert (await mllm("projections", "status")).out.startswith("NAME")
+    assert (await mllm("projections", "rebuild", "jobs")).code == 0
+    assert (await mllm("projections", "rebuild", "none")).code == 3
     assert (await mllm("weights", "usage")).code == 0
 
 

@@ -134,3 +134,17 @@ def test_it_runs_from_any_directory(gateway: FakeGateway, tmp_path: Path) -> Non
     )
 
     assert outcome.stdout == f"mllm {VERSION}\n"
+
+
+def test_a_terminal_without_unicode_is_no_error(gateway: FakeGateway) -> None:
+    gateway.put(job_row(target="m-\N{GREEK SMALL LETTER ALPHA}"))
+
+    outcome = subprocess.run(
+        [sys.executable, "-m", "cli", "jobs", "list"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+
+    assert outcome.returncode == 0, outcome.stderr
+    assert "m-?" in outcome.stdout

@@ -15,6 +15,7 @@ import errno
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,13 +58,19 @@ def committed(target: Path, sha256: str) -> bool:
 
 
 def commit(
-    content: Path, target: Path, sha256: str, fence: Fence, *, replace: bool = False
+    content: Path,
+    target: Path,
+    sha256: str,
+    fence: Fence,
+    *,
+    replace: bool = False,
+    exchange: Callable[[Path, Path], bool] = kernel.exchange,
 ) -> None:
     """Make the sealed `content` the weights at `target`, in one step; nothing if it is done.
 
     With `replace`, old weights give way and are left in or beside `content`, to be discarded with
-    the staging directory. Raises `Conflict` when something else is there, above or below; nothing
-    has changed then.
+    the staging directory; `exchange` swaps two directories in one step or says that it cannot.
+    Raises `Conflict` when something else is there, above or below; nothing has changed then.
     """
     if committed(target, sha256):
         return
@@ -75,7 +82,9 @@ def commit(
     if manifest_path(target).exists():
         if not replace:
             raise Conflict(f"other weights are installed in {target.name}")
-        _exchange(content, target, fence)
+        fence()
+        if not exchange(content, target):
+            _replace(content, target, fence)
     else:
         _move(content, target, fence)
     _sync_folders(target.parent, target.parent.parent, content.parent)
@@ -128,12 +137,11 @@ def _move(content: Path, target: Path, fence: Fence) -> None:
         raise Conflict(f"{target.name} would lie inside the weights in {above.name}")
 
 
-def _exchange(content: Path, target: Path, fence: Fence) -> None:
+def _replace(content: Path, target: Path, fence: Fence) -> None:
+    """Where two directories cannot be exchanged, there is a moment without weights."""
     fence()
-    if kernel.exchange(content, target):
-        return
-    aside = content.with_name("replaced")
-    os.rename(target, aside)  # without an exchange there is a moment without weights
+    os.rename(target, content.with_name("replaced"))
+    fence()
     os.rename(content, target)
 
 

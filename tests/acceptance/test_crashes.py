@@ -1,0 +1,120 @@
+"""Processes that die, sleep and come back at bad moments: nothing lost, nothing twice."""
+
+import os
+import random
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+
+import pytest
+
+from cli.embedded.nats import free_ports
+from tests.acceptance.test_installing import MIB, assert_installed, fresh
+from tests.acceptance.test_stopping import sent, slowly
+from tests.hub import Hub, Repo
+from tests.system import System, system, wait
+
+STREAMS = 16
+
+
+@pytest.fixture
+def mortal(
+    tmp_path: Path, nats_url: str, database_url: str, stream_prefix: str, hub: Hub
+) -> Generator[System]:
+    """An installation whose processes a test may kill."""
+    with system(tmp_path, nats_url, database_url, stream_prefix, hub.url) as made:
+        made.start()
+        yield made
+
+
+def kill_at_random(mllm: System, hub: Hub, size: int, runs: int, most: float) -> None:
+    """Kill the worker at a random moment of an install, each time of a new repository."""
+    for _ in range(runs):
+        repo = fresh(hub, big=size)
+        with slowly(hub, 4 * MIB):
+            job = mllm.install(repo.id)["job"]["id"]
+            time.sleep(random.uniform(0.0, most))
+            mllm.kill("processors")
+            mllm.start("processors")
+            done = mllm.until(job, within=90)
+        assert done["status"] == "completed", done
+        assert_installed(mllm, repo)
+        assert sent(hub, repo) <= size + STREAMS * 4 * MIB
+        installed = mllm.get("/events/log", type="weights.installed", limit=500)["items"]
+        assert len([e for e in installed if e["data"]["job"] == job]) == 1
+
+
+def test_a_worker_killed_at_random_moments_goes_on_where_it_stopped(
+    mortal: System, hub: Hub
+) -> None:
+    kill_at_random(mortal, hub, size=128 * MIB, runs=5, most=3.0)
+
+
+@pytest.mark.chaos
+def test_a_worker_killed_thirty_times_in_installs_of_a_gibibyte(mortal: System, hub: Hub) -> None:
+    kill_at_random(mortal, hub, size=1024 * MIB, runs=30, most=20.0)
+
+
+def state(place: Path) -> Mapping[str, tuple[int, int, int]]:
+    """Everything below `place`: inode, size and time of change."""
+    files = (path for path in sorted(place.rglob("*")))
+    return {
+        str(path): (path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns)
+        for path in files
+    }
+
+
+def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
+    mortal: System, hub: Hub
+) -> None:
+    repo = fresh(hub, big=64 * MIB)
+    with slowly(hub, MIB):
+        job = mortal.install(repo.id)["job"]["id"]
+        wait(lambda: sent(hub, repo) > 8 * MIB, 30, lambda: mortal.log("processors"))
+        mortal.send("processors", SIGSTOP)
+    mortal.launch("processors", "other", MLLM_METRICS_PORT=str(free_ports(1)[0]))
+
+    done = mortal.until(job, within=60)
+    before = state(mortal.weights), mortal.events(job)
+    mortal.send("processors", SIGCONT)
+    sleeper = mortal.processes["processors"].pid
+    wait(lambda: _idle(sleeper), 20, lambda: mortal.log("processors"))
+
+    assert (done["status"], done["attempt"]) == ("completed", 2)
+    assert_installed(mortal, repo)
+    assert (state(mortal.weights), mortal.events(job)) == before
+
+
+def _idle(pid: int) -> bool:
+    """Whether a process has no file of weights open any more."""
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    names = [os.readlink(link) for link in links if link.exists() or link.is_symlink()]
+    return not any("/weights/" in name for name in names)
+
+
+def test_two_workers_share_the_work_and_do_nothing_twice(mortal: System, hub: Hub) -> None:
+    mortal.launch("processors", "other", MLLM_METRICS_PORT=str(free_ports(1)[0]))
+    repos: list[Repo] = [fresh(hub, big=MIB) for _ in range(12)]
+
+    jobs = [mortal.install(repo.id)["job"]["id"] for repo in repos]
+
+    for job, repo in zip(jobs, repos, strict=True):
+        assert mortal.until(job)["status"] == "completed"
+        assert mortal.events(job).count("job.started") == 1
+        assert sent(hub, repo) == MIB
+
+
+def test_a_worker_told_to_stop_hands_its_job_over_at_once(mortal: System, hub: Hub) -> None:
+    repo = fresh(hub, big=64 * MIB)
+    with slowly(hub, MIB):
+        job = mortal.install(repo.id)["job"]["id"]
+        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: mortal.log("processors"))
+        mortal.launch("processors", "other", MLLM_METRICS_PORT=str(free_ports(1)[0]))
+        mortal.stop("processors")
+        handed = time.monotonic()
+        wait(lambda: mortal.job(job)["attempt"] == 2, 10, lambda: mortal.log("other"))
+        assert time.monotonic() - handed < 2.9  # less than the lease
+
+    assert mortal.until(job)["status"] == "completed"
+    assert_installed(mortal, repo)

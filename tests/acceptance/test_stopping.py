@@ -1,0 +1,149 @@
+"""Cancelling, pausing and retrying while bytes are on their way."""
+
+import random
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.acceptance.test_installing import MIB, assert_installed, fresh
+from tests.hub import Hub, Repo, Slow
+from tests.system import System, wait
+
+
+@contextmanager
+def slowly(hub: Hub, rate: int = MIB) -> Generator[None]:
+    armed = hub.faults.add(Slow(bytes_per_second=rate, path="model.safetensors"))
+    try:
+        yield
+    finally:
+        armed.disarm()
+
+
+def fetching(mllm: System, hub: Hub, repo: Repo) -> str:
+    """An install whose bytes have begun to flow."""
+    job: str = mllm.install(repo.id)["job"]["id"]
+    wait(lambda: sent(hub, repo) > 0, 20, lambda: mllm.log("processors"))
+    return job
+
+
+def sent(hub: Hub, repo: Repo) -> int:
+    return sum(
+        exchange.sent for exchange in hub.recording.select("cdn") if exchange.repo == repo.id
+    )
+
+
+def staged(mllm: System, job: str) -> bool:
+    return (mllm.weights / ".mllm" / "staging" / "default" / job).exists()
+
+
+def test_cancelling_stops_the_bytes_within_two_seconds_and_is_the_last_word(
+    mllm: System, hub: Hub
+) -> None:
+    repo = fresh(hub, big=64 * MIB)
+    with slowly(hub):
+        job = fetching(mllm, hub, repo)
+        began = time.monotonic()
+        assert mllm.cli("jobs", "cancel", job, "--yes").code == 0
+        mllm.until(job, "cancelled", within=2)
+        assert time.monotonic() - began < 4
+        so_far = sent(hub, repo)
+        wait(lambda: not staged(mllm, job), 5, lambda: "the partial files are still there")
+
+    assert sent(hub, repo) - so_far < MIB  # what the kernels held
+    assert mllm.events(job)[-1] == "job.cancelled"
+    assert mllm.cli("jobs", "wait", job).code == 11
+    assert mllm.call("GET", "/weights/info", name=repo.id).status_code == 404
+
+
+def test_a_cancelled_job_that_kept_its_bytes_goes_on_from_them(mllm: System, hub: Hub) -> None:
+    repo = fresh(hub, big=64 * MIB)
+    with slowly(hub, 2 * MIB):
+        job = fetching(mllm, hub, repo)
+        wait(lambda: sent(hub, repo) > 24 * MIB, 30, lambda: mllm.log("processors"))
+        mllm.call("POST", f"/jobs/{job}/cancel", {"keepPartial": True})
+        mllm.until(job, "cancelled")
+    assert staged(mllm, job)
+
+    mllm.call("POST", f"/jobs/{job}/retry", {})
+    done = mllm.until(job, "completed")
+
+    assert done["status"] == "completed"
+    assert sent(hub, repo) < 64 * MIB + 16 * 4 * MIB
+    assert_installed(mllm, repo)
+
+
+def test_a_clean_retry_starts_from_nothing(mllm: System, hub: Hub) -> None:
+    repo = fresh(hub, big=16 * MIB)
+    with slowly(hub):
+        job = fetching(mllm, hub, repo)
+        mllm.call("POST", f"/jobs/{job}/cancel", {"keepPartial": True})
+        mllm.until(job, "cancelled")
+    before = sent(hub, repo)
+
+    mllm.call("POST", f"/jobs/{job}/retry", {"clean": True})
+    mllm.until(job, "completed")
+
+    assert sent(hub, repo) - before == 16 * MIB
+
+
+def test_pausing_stops_the_bytes_and_resuming_goes_on(mllm: System, hub: Hub) -> None:
+    repo = fresh(hub, big=32 * MIB)
+    with slowly(hub):
+        job = fetching(mllm, hub, repo)
+        assert mllm.cli("jobs", "pause", job).code == 0
+        mllm.until(job, "paused", within=5)
+        so_far = sent(hub, repo)
+        assert mllm.job(job)["status"] == "paused"
+    assert sent(hub, repo) - so_far < MIB
+
+    assert mllm.cli("jobs", "resume", job).code == 0
+    mllm.until(job, "completed")
+
+    assert_installed(mllm, repo)
+
+
+def race(mllm: System, hub: Hub, rounds: int) -> set[str]:
+    """Cancel installs at random moments around their commit; answer how they ended."""
+    ends: set[str] = set()
+    for _ in range(rounds):
+        repo = fresh(hub, big=64 * 1024)
+        job = mllm.install(repo.id)["job"]["id"]
+        time.sleep(random.uniform(0.0, 0.35))
+        mllm.call("POST", f"/jobs/{job}/cancel", {})
+        status = mllm.until(job)["status"]
+        events = mllm.events(job)
+        installed = mllm.call("GET", "/weights/info", name=repo.id).is_success
+        on_disk = (mllm.weights / "default" / repo.id).exists()
+        assert (status == "completed", status == "cancelled") == (installed, not on_disk), events
+        assert ("job.completed" in events) != ("job.cancelled" in events)
+        assert events[-1] in ("job.completed", "job.cancelled")
+        ends.add(status)
+    return ends
+
+
+def test_cancel_raced_against_the_commit_ends_in_exactly_one_of_them(
+    mllm: System, hub: Hub
+) -> None:
+    assert race(mllm, hub, 12) <= {"completed", "cancelled"}
+
+
+@pytest.mark.chaos
+def test_cancel_raced_against_the_commit_a_hundred_times(mllm: System, hub: Hub) -> None:
+    assert race(mllm, hub, 100) == {"completed", "cancelled"}
+
+
+def test_an_unknown_job_is_not_found(mllm: System) -> None:
+    for verb in ("cancel", "pause", "resume", "retry"):
+        assert mllm.call("POST", f"/jobs/{'0' * 26}/{verb}").status_code == 404
+
+
+def test_priorities_are_shown_and_changed(mllm: System, hub: Hub) -> None:
+    repo = fresh(hub, big=8 * MIB)
+    with slowly(hub):
+        job = fetching(mllm, hub, repo)
+        assert mllm.cli("jobs", "priority", job, "high").code == 0
+        assert mllm.job(job)["priority"] == 0
+        mllm.call("POST", f"/jobs/{job}/cancel")
+        mllm.until(job)

@@ -122,7 +122,6 @@ class FakeGateway:
     subscribers: int = 0
     generation: int = 0
     change: threading.Condition = field(default_factory=threading.Condition)
-    on_install: Callable[["FakeGateway"], None] = lambda gateway: None
 
     def refuse(self, path: str, code: str, status: int, **more: Any) -> None:
         """Answer every request to `path` with a problem."""

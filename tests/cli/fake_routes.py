@@ -91,7 +91,6 @@ def _steer_job(gateway: FakeGateway, seen: Seen) -> tuple[int, object]:
 def _install(gateway: FakeGateway, seen: Seen) -> tuple[int, object]:
     body = msgspec.json.decode(seen.body, type=InstallBody)
     row = gateway.jobs.get(JOB) or gateway.put(job_row(target=body.target or body.hf_model_id))
-    gateway.on_install(gateway)
     path = f"default/{row.target}"
     return 202, InstallAccepted(
         row, f"/jobs/{row.id}", row.target, f"pvc://default/{path}", path, row.position

@@ -75,7 +75,9 @@ async def request_rebuild(db: Db, name: str) -> int:
     Raises `Rejected` with `not_found`.
     """
     cursor = await db.execute(
-        "UPDATE checkpoints SET rebuild_requested = true WHERE name = %s RETURNING id", [name]
+        "UPDATE checkpoints SET rebuild_requested = true"
+        " WHERE name = %s AND right(name, length(%s)) <> %s RETURNING id",
+        [name, BESIDE, BESIDE],
     )
     if (row := await cursor.fetchone()) is None:
         raise Rejected("not_found", f"there is no projection {name}")
@@ -112,8 +114,9 @@ class Positions:
         self._waiters.add(waiter)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
+        limit = asyncio.timeout(within)
         try:
-            async with asyncio.timeout(within) as limit:
+            async with limit:
                 await waiter.reached
         except TimeoutError:
             if not limit.expired():

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 import psycopg
@@ -47,7 +47,8 @@ async def run(projection: Projection, log: Log, database_url: str, *, epoch: str
         try:
             async with connection(database_url) as db:
                 await _hold_lease(db, projection.name)
-                await _serve(projection, version, log, db, database_url)
+                while True:
+                    await _serve(projection, version, log, db, database_url)
         except Moved as moved:
             logger.info("%s begins again: %s", projection.name, moved)
         except (psycopg.Error, LogUnavailable) as error:
@@ -102,7 +103,8 @@ async def _serve(projection: Projection, version: str, log: Log, db: Db, databas
     logger.info("%s is folded anew", projection.name)
     rebuilding = asyncio.create_task(_rebuild(projection, version, log, database_url))
     try:
-        await _follow(live, log, rebuilding.done)
+        with suppress(Moved):  # the new rows have taken the place of those that it wrote
+            await _follow(live, log, rebuilding.done)
         await rebuilding
     finally:
         await _end(rebuilding)

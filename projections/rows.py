@@ -117,7 +117,7 @@ def _source(table: Table[Any], as_of: int | None) -> tuple[Composable, list[obje
         return Identifier(live(table)), []
     then = SQL(
         "(SELECT {columns} FROM {live} WHERE position <= %s UNION ALL SELECT {columns}"
-        " FROM {history} WHERE position <= %s AND to_position > %s) AS then"
+        " FROM {history} WHERE position <= %s AND to_position > %s) AS as_it_was"
     ).format(
         columns=_columns(table),
         live=Identifier(live(table)),

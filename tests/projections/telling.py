@@ -134,7 +134,9 @@ def anything(told: Told, count: int, seed: int = 1) -> None:
         id, target = name * 26, f"org/{name}"
         namespace = random.choice(["default", "other"])
         if random.random() < 0.6:
-            told(job(id, namespace), *random.choices(_job_events(id, number), k=random.randint(1, 3)))
+            told(
+                job(id, namespace), *random.choices(_job_events(id, number), k=random.randint(1, 3))
+            )
         else:
             events = random.choices(_weights_events(id, target), k=random.randint(1, 3))
             told(weights(target, namespace), *events)

@@ -97,6 +97,7 @@ class Follower:
             try:
                 if not self._consumer:
                     await self._make_consumer()
+                _stop_if_cancelled()
                 if batch := await self._batch():
                     yield batch
             except (_Lost, TimeoutError, NatsError, APIError) as error:
@@ -166,7 +167,8 @@ class Follower:
                     raise _Lost("the connection is another")
                 self._bell.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), GLANCE)
+                    async with asyncio.timeout(GLANCE):
+                        await self._bell.wait()
 
     def _take(self, message: Msg) -> Stored | None:
         consumer, position, delivered = sequences(message.reply)
@@ -189,6 +191,14 @@ class Follower:
             self._credit = 0
             return
         raise _Lost(f"{status} {description}")
+
+
+def _stop_if_cancelled() -> None:
+    """The client waits with `asyncio.wait_for`, which before Python 3.12 may take a cancellation
+    for an answer that comes at the same moment: then nobody would ever hear of it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def sequences(reply: str) -> tuple[str, int, int]:

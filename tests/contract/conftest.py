@@ -30,7 +30,7 @@ async def cluster_log(
     """Three copies of everything."""
     async with logs.connected(nats_cluster) as client:
         await logs.make_stream(client, stream_prefix, replicas=3)
-        async with logs.opened(client, stream_prefix) as log:
+        async with logs.opened(client, stream_prefix, patience=1.5) as log:
             yield log
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import nats
 from nats.aio.client import Client
 
-from commands.jetstream import JetStreamLog, LogNames, stream_config
+from commands.jetstream import PATIENCE, JetStreamLog, LogNames, stream_config
 from schemas.job import JobProgress, JobStarted
 from schemas.log import AnyEvent, Commit, EventLog, Stream
 from schemas.message import Context
@@ -58,7 +58,7 @@ async def connected(urls: Sequence[str], **options: Any) -> AsyncGenerator[Clien
     )
 
     async def settled() -> bool:
-        return connection.is_connected
+        return connection.is_connected or connection.is_closed
 
     try:
         yield connection
@@ -78,8 +78,10 @@ async def make_stream(client: Client, prefix: str, replicas: int = 1, room: int 
 
 
 @asynccontextmanager
-async def opened(client: Client, prefix: str) -> AsyncGenerator[JetStreamLog]:
-    log = JetStreamLog(client, LogNames(prefix))
+async def opened(
+    client: Client, prefix: str, patience: float = PATIENCE
+) -> AsyncGenerator[JetStreamLog]:
+    log = JetStreamLog(client, LogNames(prefix), patience)
     await log.start()
     try:
         yield log

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 
 from litestar import Litestar
@@ -16,6 +16,7 @@ from gateway.auth import Authenticator
 from gateway.caller import provide_caller
 from gateway.connections import Connections
 from gateway.docs import Docs
+from gateway.ending import end
 from gateway.event_places import EventPlaces
 from gateway.events import Events
 from gateway.following import Following
@@ -29,6 +30,7 @@ from gateway.ports import Ports
 from gateway.problems import HANDLERS
 from gateway.reading import Reading, provide_min_sequence
 from gateway.secrets import Secrets
+from gateway.settings import Settings
 from gateway.stream import EventStream
 from gateway.subscription import Subscriptions
 from gateway.system import System
@@ -48,6 +50,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     Weights,
 )
 HANDED = (
+    "settings",
     "ports",
     "authenticator",
     "connections",
@@ -57,19 +60,22 @@ HANDED = (
     "description",
 )
 MOST_BODY_BYTES = 1024 * 1024
+DEFAULTS = Settings()
 
 
-def create_app(ports: Ports) -> Litestar:
+def create_app(ports: Ports, settings: Settings = DEFAULTS) -> Litestar:
     """The application. Its lifespan follows the log; `app.state.connections` ends what goes on.
 
     Raises `RuntimeError` when a route names no scope.
     """
-    authenticator, connections = Authenticator(ports.log), Connections()
-    stream = EventStream(ports.log, ports.live, authenticator, connections)
+    authenticator = Authenticator(ports.log)
+    connections = Connections(settings.stuck_seconds)
+    stream = EventStream(ports.log, ports.live, authenticator, connections, settings)
     models = Reading(ports.connect, ports.log)
     history = History(ports.log, stream, EventPlaces(models))
     document = description(ports.version)
     things = {
+        "settings": settings,
         "ports": ports,
         "authenticator": authenticator,
         "connections": connections,
@@ -120,8 +126,6 @@ def _running(stream: EventStream) -> Callable[[Litestar], AbstractAsyncContextMa
             yield
         finally:
             app.state.connections.end_all()
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await end(running)
 
     return lifespan

@@ -17,9 +17,6 @@ from prometheus_client import Gauge
 from gateway.auth import Access
 from schemas.log import LogUnavailable
 
-STUCK_SECONDS = 30.0
-"""How long a reader may take to make room for the next bytes."""
-
 OPEN = Gauge("mllm_streams_open", "Answers that go on: event streams and followed logs")
 
 logger = logging.getLogger(__name__)
@@ -28,12 +25,13 @@ logger = logging.getLogger(__name__)
 class Connection:
     """One reader, for whoever writes to it."""
 
-    __slots__ = ("_limit", "_send", "_writing_since", "access")
+    __slots__ = ("_ending", "_limit", "_send", "_writing_since", "access")
 
     def __init__(self, access: Access, send: Send, limit: asyncio.Timeout) -> None:
         self.access = access
         self._send = send
         self._limit = limit
+        self._ending = False
         self._writing_since = 0.0
 
     async def write(self, data: bytes) -> None:
@@ -47,20 +45,23 @@ class Connection:
         return self._writing_since > 0.0
 
     def end(self) -> None:
-        self._limit.reschedule(asyncio.get_running_loop().time())
+        if not self._ending:
+            self._ending = True
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
-    def overdue(self, now: float, today: datetime) -> bool:
-        stuck = self.writing and now - self._writing_since > STUCK_SECONDS
-        return stuck or self.access.expired(today)
+    def stuck(self, since: float) -> bool:
+        """Whether the reader has made no room for bytes that were written before `since`."""
+        return self.writing and self._writing_since < since
 
 
 Write: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 class Connections:
-    """All that are open."""
+    """All that are open. A reader may take `patience` seconds to make room for the next bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
         self._open: set[Connection] = set()
 
     def __len__(self) -> int:
@@ -102,8 +103,9 @@ class Connections:
 
     def end(self, tokens: Collection[str]) -> None:
         """Cut off whoever is there by one of these tokens."""
-        for connection in [one for one in self._open if one.access.token in tokens]:
-            connection.end()
+        for connection in self._open:
+            if connection.access.token in tokens:
+                connection.end()
 
     def end_all(self) -> None:
         for connection in self._open:
@@ -113,9 +115,10 @@ class Connections:
         """Cut off, for ever, those whose time is over."""
         while True:
             await asyncio.sleep(1.0)
-            now, today = time.monotonic(), datetime.now(UTC)
-            for connection in [one for one in self._open if one.overdue(now, today)]:
-                connection.end()
+            since, now = time.monotonic() - self._patience, datetime.now(UTC)
+            for connection in self._open:
+                if connection.stuck(since) or connection.access.expired(now):
+                    connection.end()
 
     def _add(self, connection: Connection) -> None:
         self._open.add(connection)

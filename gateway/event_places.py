@@ -19,7 +19,7 @@ class EventPlaces:
         self._models = models
 
     async def after(self, filter: Filter, position: int, limit: int) -> Found | None:
-        wanted = index_filter(filter, after=position)
+        wanted = wanted_of(filter, after=position)
         try:
             async with self._models.connection() as db:
                 known = await checkpoints.read(db, event_index.projection.name)
@@ -34,7 +34,7 @@ class EventPlaces:
         return Found([p for p in positions if p <= horizon], horizon)
 
     async def before(self, filter: Filter, position: int, limit: int) -> Found | None:
-        wanted = index_filter(filter, before=position + 1)
+        wanted = wanted_of(filter, before=position + 1)
         try:
             async with self._models.connection() as db:
                 known = await checkpoints.read(db, event_index.projection.name)
@@ -48,11 +48,11 @@ class EventPlaces:
         return Found(sorted({row.position for row in page.items}), horizon)
 
 
-def index_filter(
+def wanted_of(
     filter: Filter, after: int | None = None, before: int | None = None
-) -> event_index.Filter:
+) -> event_index.Wanted:
     """The same filter, as the index understands it."""
-    return event_index.Filter(
+    return event_index.Wanted(
         namespace=filter.namespace,
         types=[*filter.types, *(f"{family}*" for family in filter.families)],
         aggregate=filter.aggregate or None,

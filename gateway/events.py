@@ -127,7 +127,7 @@ class Events(Controller):
     ) -> ASGIApp:
         """Page the log: JSON, or one event a line with the next cursor in `X-Next-Cursor`."""
         seen = place(after) if after else None
-        wanted = event_index.Filter(
+        wanted = event_index.Wanted(
             namespace=caller.namespaces,
             types=[name for text in types for name in text.split(",") if name],
             aggregate=aggregate,

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import msgspec
 
 from gateway.connections import Connection, Write
+from gateway.ending import end
 from gateway.frames import Filter
 from gateway.media_types import TEXT
 from gateway.stream import EventStream
@@ -53,19 +54,19 @@ class Following:
         encode, silence = (as_text, b"") if media_type == TEXT else (as_json, b"\n")
 
         async def write(connection: Connection) -> None:
-            end = asyncio.create_task(self._end(namespace, job))
+            ending = asyncio.create_task(self._ended(namespace, job))
             try:
                 lines = self._lines.follow(namespace, job, after=after)
-                async with aclosing(_until(lines, end)) as wanted:
+                async with aclosing(_until(lines, ending)) as wanted:
                     async for line in wanted:
                         if data := encode(line) if line else silence:
                             await connection.write(data)
             finally:
-                end.cancel()
+                await end(ending)
 
         return write
 
-    async def _end(self, namespace: str, job: str) -> None:
+    async def _ended(self, namespace: str, job: str) -> None:
         """Return once the job has ended."""
         ring = self._stream.commits
         filter = Filter(namespace, types=ENDS, aggregate=AGGREGATE, id=job)
@@ -83,17 +84,17 @@ class Following:
 
 
 async def _until(
-    lines: AsyncIterator[LogLine], end: "asyncio.Task[None]"
+    lines: AsyncIterator[LogLine], ending: "asyncio.Task[None]"
 ) -> AsyncGenerator[LogLine | None]:
-    """The lines until `end`, and those that come a little later; None now and then in a silence."""
+    """The lines until `ending`, and those that come a little later; None now and then in a silence."""
     coming = asyncio.ensure_future(anext(lines))
     try:
         while True:
             await asyncio.wait(
-                {coming, end}, timeout=SILENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                {coming, ending}, timeout=SILENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
-            if end.done() and not coming.done():
-                end.result()
+            if ending.done() and not coming.done():
+                ending.result()
                 await asyncio.wait({coming}, timeout=LINGER_SECONDS)
                 if not coming.done():
                     return
@@ -105,5 +106,4 @@ async def _until(
     except StopAsyncIteration:
         return
     finally:
-        coming.cancel()
-        await asyncio.wait({coming})
+        await end(coming)

@@ -1,16 +1,20 @@
 """Events as they travel on the event stream: each encoded once, as the bytes every client gets."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from schemas.api.events import CloudEvent, cloud_events
 from schemas.live import Tick
 from schemas.log import Commit, Stream
+from schemas.message import Rejected
 from schemas.names import SYSTEM
 
 TICK = "job.tick"
+TYPE = re.compile(r"\*|[a-z0-9_]+(\.[a-z0-9_]+)*(\.\*)?")
 SOURCE = "/gateway"
 
 
@@ -63,8 +67,14 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 def types_of(wanted: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Types and families out of what a client wrote: `job.*`, `weights.installed`, `*`."""
+    """Types and families out of what a client wrote: `job.*`, `weights.installed`, `*`.
+
+    Raises `Rejected` with `invalid` for what can be none.
+    """
     names = {name for text in wanted for name in text.split(",") if name}
+    for name in names:
+        if TYPE.fullmatch(name) is None:
+            raise Rejected("invalid", f"{name[:64]!r} is no type of event, nor a family as `job.*`")
     if "*" in names:
         return frozenset(), ()
     families = tuple(sorted(name[:-1] for name in names if name.endswith(".*")))
@@ -93,15 +103,15 @@ def tick_entry(tick: Tick, position: int) -> Entry:
     return Entry(Stream(tick.namespace, "job", tick.job), (TICK,), (_frame(TICK, event),))
 
 
-class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+class Note(msgspec.Struct, frozen=True):
     """A word about the stream itself. What it says is in `data`, and beside it as attributes."""
 
     type: str
     id: str
     sequence: int
     data: dict[str, int | str]
-    count: int | None = None
-    epoch: str = ""
+    count: int | UnsetType = UNSET
+    epoch: str | UnsetType = UNSET
     source: str = SOURCE
     specversion: str = "1.0"
     datacontenttype: str = "application/json"

@@ -1,23 +1,26 @@
 """Whether the process lives, whether it can do its work, and its figures."""
 
 import asyncio
+from typing import TypeAlias
 
 from litestar import Controller, Response, get
+from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import SkipValidation
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.admission import needs
 from gateway.media_types import TEXT
 from gateway.ports import Handed, Ports
 from gateway.reading import Models, Reading
+from gateway.settings import Settings
 from projections import checkpoints
 from schemas.api.system import PartHealth, Readiness
 from schemas.log import LogUnavailable
 from schemas.message import Rejected, Value
 
 PATIENCE_SECONDS = 2.0
-MOST_LAG = 10_000
-"""Commits that a read model may be behind before this process sends its readers elsewhere."""
+Tuning: TypeAlias = NamedDependency[SkipValidation[Settings]]
 
 
 class Alive(Value):
@@ -36,10 +39,10 @@ class Health(Controller):
         "/readyz",
         responses={503: ResponseSpec(Readiness, description="Some part is not ready")},
     )
-    async def ready(self, ports: Handed, models: Models) -> Response[Readiness]:
+    async def ready(self, ports: Handed, models: Models, settings: Tuning) -> Response[Readiness]:
         """Say whether NATS, Postgres and the read models are fit for use."""
         nats, end = await log_part(ports)
-        parts = (nats, *await model_parts(models, end))
+        parts = (nats, *await model_parts(models, end, settings.most_lag))
         ok = all(part.ok for part in parts)
         return Response(Readiness(ok, parts), status_code=200 if ok else 503)
 
@@ -57,7 +60,7 @@ async def log_part(ports: Ports) -> tuple[PartHealth, int]:
         return PartHealth("nats", False, "does not answer"), 0
 
 
-async def model_parts(models: Reading, end: int) -> tuple[PartHealth, ...]:
+async def model_parts(models: Reading, end: int, most_lag: int) -> tuple[PartHealth, ...]:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS), models.connection() as db:
             found = await checkpoints.status(db, end)
@@ -65,4 +68,4 @@ async def model_parts(models: Reading, end: int) -> tuple[PartHealth, ...]:
         return (PartHealth("postgres", False, "does not answer"),)
     lag = max((one.lag for one in found), default=0)
     detail = f"{lag} commits behind" if lag else ""
-    return PartHealth("postgres", True), PartHealth("projections", lag <= MOST_LAG, detail)
+    return PartHealth("postgres", True), PartHealth("projections", lag <= most_lag, detail)

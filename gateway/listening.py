@@ -2,16 +2,14 @@
 
 import socket
 
-from gateway.connections import STUCK_SECONDS
-
 BACKLOG = 4096
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, patience: float = 30.0) -> socket.socket:
     """A listening socket for uvicorn. Port 0 takes a free one. Raises `OSError`.
 
-    A reader that takes nothing for as long as a stream is patient is dropped by the kernel too, with
-    all that still waits for it. Nagle's delay is off: an answer is two small writes.
+    A reader that takes nothing for `patience` seconds is dropped by the kernel, with all that still
+    waits for it. Nagle's delay is off: an answer is two small writes.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
@@ -21,8 +19,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            patience = int(STUCK_SECONDS * 1000)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
+            milliseconds = int(patience * 1000)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError:

@@ -17,17 +17,13 @@ from prometheus_client import Gauge
 from gateway.auth import Authenticator
 from gateway.connections import Connections
 from gateway.frames import Entry, Filter, commit_entry, tick_entry
+from gateway.settings import Settings
 from schemas.live import LiveState
 from schemas.log import Commit, EventLog, LogUnavailable
-
-COMMITS, COMMIT_BYTES = 4096, 32 * 1024 * 1024
-WARM = 2048
-"""Commits of the past that a new process reads first: most who come back need no more."""
 
 TICKS, TICK_BYTES = 512, 2 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 SHARED = 64
-PING_SECONDS = 15.0
 SHORTEST_REST = 0.02
 LONGEST_REST = 0.5
 REST_SHARE = 3.0
@@ -101,12 +97,14 @@ class EventStream:
         live: LiveState,
         authenticator: Authenticator,
         connections: Connections,
+        settings: Settings,
     ) -> None:
         self._log = log
         self._live = live
         self._authenticator = authenticator
         self._connections = connections
-        self.commits = Ring(COMMITS, COMMIT_BYTES)
+        self._settings = settings
+        self.commits = Ring(settings.ring_commits, settings.ring_bytes)
         self.ticks = Ring(TICKS, TICK_BYTES)
         self.ready = asyncio.Event()
         self.pings = 0
@@ -140,7 +138,7 @@ class EventStream:
     async def _follow_log(self) -> None:
         goal = await self._log.end()
         if not self.ready.is_set():
-            self.commits.restart(max(0, goal - WARM))
+            self.commits.restart(max(0, goal - self._settings.warm_commits))
         if self.commits.end >= goal:
             self.ready.set()
         async for batch in self._log.follow(self.commits.end):
@@ -179,7 +177,7 @@ class EventStream:
 
     async def _ping(self) -> None:
         while True:
-            await asyncio.sleep(PING_SECONDS)
+            await asyncio.sleep(self._settings.ping_seconds)
             self.pings += 1
             self._news.set()
 

@@ -21,11 +21,13 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool
 from ulid import ULID
 
-from commands import jetstream
+from commands import idempotency, jetstream
 from commands.dispatch import Dispatcher
+from commands.idempotency import KeyNames, Keys
 from commands.jetstream import JetStreamLog, LogNames
 from commands.ordering import Orders
 from gateway.app import DEFAULTS, create_app
+from gateway.ending import end
 from gateway.listening import listen
 from gateway.ports import Ports
 from gateway.settings import Settings
@@ -36,7 +38,7 @@ from processors.secrets import FileSecrets
 from projections import migrations, projection
 from projections.catalog import PROJECTIONS
 from schemas.bearer import bearer_of, token_id_and_hash
-from schemas.idempotency import Answer, Remembered
+from schemas.idempotency import Answer
 from schemas.job import InstallSpec, Order
 from schemas.log import Outcome, Stream
 from schemas.message import Command, Context, Rejected
@@ -75,27 +77,14 @@ class Plans:
         )
 
 
-class Keys:
-    """`IdempotencyKeys` in a dictionary."""
+class Forgetful(Keys):
+    """Idempotency keys of a gateway that is killed, if so asked, before it keeps an answer."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[str, Remembered]] = {}
-
-    async def claim(self, scope: str, key: str, fingerprint: str, seed: str) -> Remembered:
-        first = fingerprint, Remembered(fingerprint, seed)
-        known, remembered = self._known.setdefault((scope, key), first)
-        if known != fingerprint:
-            raise Rejected("idempotency_mismatch", "this key came with another request")
-        return remembered
+    killed = False
 
     async def answer(self, scope: str, key: str, answer: Answer) -> None:
-        fingerprint, remembered = self._known[scope, key]
-        self._known[scope, key] = fingerprint, Remembered(fingerprint, remembered.seed, answer)
-
-    def forget_answers(self) -> None:
-        """As if every write had been cut off right before its answer was kept."""
-        for place, (fingerprint, remembered) in self._known.items():
-            self._known[place] = fingerprint, Remembered(fingerprint, remembered.seed)
+        if not self.killed:
+            await super().answer(scope, key, answer)
 
 
 class Rig:
@@ -110,7 +99,7 @@ class Rig:
         self.plans = Plans()
         self.live = Live(connection, LiveNames(prefix))
         self.lines = Logs(connection, LogStreamNames(prefix))
-        self.keys = Keys()
+        self.keys = Forgetful(connection, KeyNames(prefix))
         self.secrets = FileSecrets(home / "secrets")
         self.database_url = ""
         self.admin = ""
@@ -245,6 +234,7 @@ async def _make_streams(connection: Client, prefix: str) -> None:
     js = connection.jetstream()
     for config in (
         jetstream.stream_config(LogNames(prefix), replicas=1, epoch=EPOCH, max_bytes=1 << 30),
+        idempotency.stream_config(KeyNames(prefix), replicas=1),
         live.stream_config(LiveNames(prefix), replicas=1),
         job_logs.stream_config(LogStreamNames(prefix), replicas=1),
     ):
@@ -267,8 +257,7 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
         yield
     finally:
         for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+            await end(task)
 
 
 @asynccontextmanager

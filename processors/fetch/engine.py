@@ -17,6 +17,7 @@ from pathlib import Path
 from processors.fetch import takeover
 from processors.fetch.errors import FetchFailed, Halted, NoSpace, Stopped
 from processors.fetch.gate import Fence, Gate
+from processors.fetch.hashing import Window
 from processors.fetch.http import Connections
 from processors.fetch.incoming import Incoming
 from processors.fetch.layout import check_paths
@@ -117,20 +118,29 @@ class Fetcher:
     def _fetch(self, wanted: Sequence[PlannedFile], staging: Staging) -> None:
         if not wanted:
             return
-        schedule = Schedule(
-            self._limits, lambda file: Incoming(file, staging, self._limits, self.progress)
-        )
+        window = Window(self._limits.window)
+
+        def begin(file: PlannedFile) -> Incoming:
+            parted = file.size > self._limits.part
+            return Incoming(file, staging, self.progress, window, parted=parted)
+
+        schedule = Schedule(self._limits, begin)
         streams = self._streams(wanted, schedule, staging)
-        threading.Thread(target=self._keep_house, args=(staging,), daemon=True).start()
-        for stream in streams:
-            stream.start()
-        self._over.wait()
-        schedule.close()
-        for stream in streams:
-            stream.leave()
-        for incoming in schedule.opened():
-            incoming.close()
-        self._gate()
+        try:
+            threading.Thread(target=self._keep_house, args=(staging,), daemon=True).start()
+            for stream in streams:
+                stream.start()
+            self._over.wait()
+            self._gate()
+        except BaseException as error:
+            self._gate.close(error)
+            raise
+        finally:
+            schedule.close()
+            for stream in streams:
+                stream.leave()
+            for incoming in schedule.opened():
+                incoming.close()
 
     def _streams(
         self, wanted: Sequence[PlannedFile], schedule: Schedule, staging: Staging

@@ -27,29 +27,47 @@ def new_hash(algorithm: str, size: int) -> Hash:
             raise ValueError(f"no such hash: {algorithm}")
 
 
+class Window:
+    """The memory that all files of a fetch share for bytes that wait to be hashed."""
+
+    def __init__(self, size: int) -> None:
+        self._room = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Reserve `size` bytes, if there is room."""
+        with self._lock:
+            fits = size <= self._room
+            self._room -= size if fits else 0
+            return fits
+
+    def give_back(self, size: int) -> None:
+        with self._lock:
+            self._room += size
+
+
 class OrderedHash:
     """Hashes a file from front to back while its bytes arrive in any order.
 
-    Streams hand in what they wrote; bytes ahead of their turn are kept in memory up to `window`
-    and read back (from the page cache, they are seconds old) beyond it. No thread of its own:
-    whichever stream makes the next bytes contiguous takes the turn and hashes until there is a
-    gap, outside of every lock but the turn, so the others go on receiving.
+    Streams hand in what they wrote; bytes ahead of their turn are kept in memory while `window`
+    has room, and otherwise read back (from the page cache, they are seconds old). No thread of its
+    own: whichever stream makes the next bytes contiguous takes the turn and hashes until there is
+    a gap, outside of every lock but the turn, so the others go on receiving.
     """
 
-    def __init__(self, hash: Hash, *, read: Callable[[int, int], bytes], window: int) -> None:
+    def __init__(self, hash: Hash, read: Callable[[int, int], bytes], window: Window) -> None:
         self.position = 0
         self._hash = hash
         self._read = read
-        self._room = window
+        self._window = window
         self._ahead: dict[int, Sequence[bytes]] = {}
         self._turn = threading.Lock()
         self._lock = threading.Lock()
 
     def keep(self, start: int, chunks: Sequence[bytes], size: int) -> None:
         """Remember `chunks`, `size` bytes at `start`, if there is room. Before `prefix` says so."""
-        with self._lock:
-            if size <= self._room:
-                self._room -= size
+        if self._window.take(size):
+            with self._lock:
                 self._ahead[start] = chunks
 
     def advance(self, prefix: Callable[[], int]) -> None:
@@ -71,14 +89,12 @@ class OrderedHash:
     def _step(self, end: int) -> None:
         start = self.position
         with self._lock:
-            chunks = self._ahead.pop(start, None)
+            kept = self._ahead.pop(start, None)
             following = min(self._ahead, default=end)
-        kept = chunks is not None
-        if chunks is None:
-            chunks = [self._read(start, min(start + STEP, following, end))]
+        chunks = kept or [self._read(start, min(start + STEP, following, end))]
         for chunk in chunks:
             self._hash.update(chunk)
         size = sum(map(len, chunks))
-        with self._lock:
-            self._room += size if kept else 0
-            self.position = start + size
+        if kept is not None:
+            self._window.give_back(size)
+        self.position = start + size

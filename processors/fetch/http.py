@@ -66,6 +66,26 @@ class Url(NamedTuple):
         return url
 
 
+class Proxy(NamedTuple):
+    """Where to connect instead, and what to say there."""
+
+    host: str
+    port: int
+    headers: dict[str, str]
+
+    @classmethod
+    def parse(cls, address: str) -> "Proxy":
+        """Raises `HubUnreachable` for a kind of proxy that we do not know."""
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        if parts.scheme != "http" or not parts.hostname:
+            raise HubUnreachable("only http:// proxies are supported")
+        headers: dict[str, str] = {}
+        if parts.username is not None:
+            account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Proxy-Authorization"] = f"Basic {b64encode(account.encode()).decode()}"
+        return cls(parts.hostname, parts.port or PORTS["http"], headers)
+
+
 class Response:
     """An answer whose body is still to be read. Whoever gets one closes it."""
 
@@ -122,6 +142,7 @@ class Connections:
         self.connecting = False
         self._tls = tls
         self._gate = gate
+        self._proxies = getproxies_environment()
         self._idle: dict[Origin, http.client.HTTPConnection] = {}
         self._busy: http.client.HTTPConnection | None = None
         self._socket: socket.socket | None = None
@@ -165,7 +186,7 @@ class Connections:
         # A connection forgets its socket before the body of its last response is read.
         self._busy, self._socket = connection, connection.sock
         self._gate()  # only now, when `abort` can see the socket: one of the two ends this
-        proxy = _proxy(url) if url.origin.scheme == "http" else None
+        proxy = self._proxy(url) if url.origin.scheme == "http" else None
         if proxy is None:
             connection.request("GET", url.target, headers=dict(headers))
         else:
@@ -173,7 +194,7 @@ class Connections:
         return Response(url, connection, self)
 
     def _connect(self, url: Url) -> http.client.HTTPConnection:
-        proxy = _proxy(url)
+        proxy = self._proxy(url)
         host, port = (proxy.host, proxy.port) if proxy else (url.origin.host, url.origin.port)
         timeout = self.limits.connect
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
@@ -198,32 +219,18 @@ class Connections:
         finally:
             self.connecting = False
 
+    def _proxy(self, url: Url) -> Proxy | None:
+        """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY ask for."""
+        address = self._proxies.get(url.origin.scheme) or self._proxies.get("all")
+        host = f"{url.origin.host}:{url.origin.port}"
+        if not address or proxy_bypass(host, self._proxies):
+            return None
+        return Proxy.parse(address)
+
     def _drop(self) -> None:
         if self._busy is not None:
             self._busy.close()
             self._busy = self._socket = None
-
-
-class _Proxy(NamedTuple):
-    host: str
-    port: int
-    headers: dict[str, str]
-
-
-def _proxy(url: Url) -> _Proxy | None:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY ask for."""
-    proxies = getproxies_environment()
-    address = proxies.get(url.origin.scheme) or proxies.get("all")
-    if not address or proxy_bypass(f"{url.origin.host}:{url.origin.port}", proxies):
-        return None
-    parts = urlsplit(address if "://" in address else f"http://{address}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise HubUnreachable("only http:// proxies are supported")
-    headers: dict[str, str] = {}
-    if parts.username is not None:
-        account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = f"Basic {b64encode(account.encode()).decode()}"
-    return _Proxy(parts.hostname, parts.port or PORTS["http"], headers)
 
 
 def setback(url: Url, error: Exception, *, reached: bool = True) -> Setback:

@@ -5,8 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from processors.fetch.errors import VerificationFailed
-from processors.fetch.hashing import OrderedHash, new_hash
-from processors.fetch.limits import Limits
+from processors.fetch.hashing import OrderedHash, Window, new_hash
 from processors.fetch.progress import Progress
 from processors.fetch.spans import Spans
 from processors.fetch.staging import Staging
@@ -17,11 +16,19 @@ class Incoming:
     """Thread-safe: any number of streams write, each to bytes that are its own."""
 
     def __init__(
-        self, file: PlannedFile, staging: Staging, limits: Limits, progress: Progress
+        self,
+        file: PlannedFile,
+        staging: Staging,
+        progress: Progress,
+        window: Window,
+        *,
+        parted: bool,
     ) -> None:
+        """`parted`: it comes in several parts, so that the journal has to know of each."""
         self.file = file
         self._staging = staging
-        self._limits = limits
+        self._window = window
+        self._parted = parted
         self._progress = progress
         self._lock = threading.Lock()
         self._fd = -1
@@ -102,18 +109,13 @@ class Incoming:
                 os.close(self._fd)
                 self._fd = -1
 
-    @property
-    def _parted(self) -> bool:
-        """Whether the file comes in several parts: the journal knows no half of a smaller one."""
-        return self.file.size > self._limits.part
-
     def _prefix(self) -> int:
         with self._lock:
             return self._spans.prefix
 
     def _new_hash(self) -> OrderedHash:
         hash = new_hash(self.file.algorithm, self.file.size)
-        return OrderedHash(hash, read=self._read, window=self._limits.window)
+        return OrderedHash(hash, self._read, self._window)
 
     def _read(self, start: int, end: int) -> bytes:
         self._staging.gate()

@@ -8,9 +8,10 @@ A crash of the whole machine is different: lines may be on disk whose bytes are 
 everything is flushed, and a `Synced` line says up to which offset of the journal; on another boot
 only what lies before the last such offset counts.
 
-A journal has one owner and one boot: opening a staging directory again rewrites its journal with
-what is still trusted. Its last line is `Closed` when the owner has finished writing and has closed
-every file, which makes it as good as dead for whoever takes over.
+Opening a staging directory rewrites its journal with what is still trusted, so a journal speaks of
+one boot, that of its first owner. Whoever takes the directory over adds itself as the owner before
+anything else; the last one counts. The last line is `Closed` when that owner has finished writing
+and has closed every file, which makes it as good as dead for whoever comes next.
 """
 
 import errno
@@ -99,12 +100,15 @@ class Journal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
         self._lock = threading.Lock()
-        self._torn = False
+        self._torn = self._closed = False
         self.offset = os.fstat(self._fd).st_size
 
     def append(self, line: Line) -> None:
+        """Raises OSError, also once closed: the descriptor may be somebody else's by then."""
         raw = encode(line)
         with self._lock:
+            if self._closed:
+                raise OSError(errno.EBADF, "the journal is closed")
             if self._torn or (written := os.write(self._fd, raw)) < len(raw):
                 self._torn = True
                 raise OSError(errno.ENOSPC, "the journal cannot be written")
@@ -114,7 +118,9 @@ class Journal:
         os.fsync(self._fd)
 
     def close(self) -> None:
-        os.close(self._fd)
+        with self._lock:
+            self._closed = True
+            os.close(self._fd)
 
 
 def encode(line: Line) -> bytes:
@@ -135,9 +141,11 @@ def decode(raw: bytes) -> Line | None:
 def read(path: Path, boot: str) -> Memory:
     """What the journal at `path` says to a process on `boot`; nothing if there is none."""
     lines = _lines(path)
-    owner = next((line for _, line in lines if isinstance(line, Owner)), None)
-    memory = Memory(owner, closed=bool(lines) and isinstance(lines[-1][1], Closed))
-    if owner is not None and owner.boot != boot:
+    owners = [line for _, line in lines if isinstance(line, Owner)]
+    if not owners:
+        return Memory()
+    memory = Memory(owners[-1], closed=isinstance(lines[-1][1], Closed))
+    if owners[0].boot != boot:
         durable = max((line.offset for _, line in lines if isinstance(line, Synced)), default=0)
         lines = [(offset, line) for offset, line in lines if offset < durable]
     by_id: dict[int, Remembered] = {}

@@ -55,7 +55,7 @@ class Layout(msgspec.Struct, frozen=True):
         numbered = [
             (int(number), path)
             for path in left
-            if (number := path.name.removesuffix(TAKEN)).isdecimal()
+            if (number := path.name.partition(".")[0]).isdecimal()
         ]
         return [path for number, path in sorted(numbered, reverse=True) if number < attempt]
 

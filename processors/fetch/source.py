@@ -176,7 +176,7 @@ class Opener:
 
     def _refusal(self, response: Response, path: str) -> FetchError | Setback:
         status, host = response.status, response.url.origin.host
-        wait = retry_after(response.headers)
+        wait = retry_after(status, response.headers)
         if status in LATER or status >= 500:
             self._quiet_until = max(self._quiet_until, time.monotonic() + (wait or 0.0))
             return Setback(f"{host} answered {status}", wait=wait)
@@ -200,11 +200,17 @@ def denial(status: int, headers: Message, what: str) -> FetchError:
     return FetchFailed(f"{what} was answered with {status}", retryable=False)
 
 
-def retry_after(headers: Message) -> float | None:
-    """The header of that name, in seconds from now; None if there is none that makes sense."""
+def retry_after(status: int, headers: Message) -> float | None:
+    """For how many seconds to stay away, if the answer says so in a way that makes sense.
+
+    `Retry-After` in seconds or as a date; else, with a 429, the Hub's time to the next quota.
+    """
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return float(text)
+    quota = re.search(r";\s*t=(\d+)", headers.get("RateLimit", ""))
+    if status == 429 and not text and quota is not None:
+        return float(quota[1])
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError):

@@ -163,5 +163,5 @@ def read_journal(directory: Path) -> Memory:
 
 
 def idle(memory: Memory) -> bool:
-    """Whether the owner of a staging directory is certain never to write there again."""
-    return memory.owner is None or memory.closed or proven_dead(memory.owner)
+    """Whether the owner of a staging directory is known, and certain never to write there again."""
+    return memory.owner is not None and (memory.closed or proven_dead(memory.owner))

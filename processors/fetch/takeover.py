@@ -3,10 +3,11 @@
 An earlier attempt may only be paused: it holds open descriptors, and will write one last time
 between its look at the lease and its end. So its directory is taken over
 
-- by a rename, inodes and all, if its process is proven dead or has closed its journal;
-- otherwise by copying the bytes it has journaled, and nothing else, into files of our own (sharing
-  blocks where the file system can). Each original is unlinked after its copy, so that room for one
-  file more is enough.
+- by a rename, inodes and all, if its process is proven dead or has closed its journal. We add
+  ourselves to the journal first, so that we are never taken for dead in our turn;
+- otherwise by renaming it aside and copying the bytes it has journaled, and nothing else, into
+  files of our own (sharing blocks where the file system can). Each original is unlinked after its
+  copy, so that room for one file more is enough.
 
 Either way the earlier directory is away from its place before the first byte is fetched: a late
 rename of it into the target finds nothing to rename.
@@ -14,14 +15,16 @@ rename of it into the target finds nothing to rename.
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from processors.fetch.journal import Remembered
+from processors.fetch.journal import Journal, Remembered
 from processors.fetch.layout import TAKEN, content
+from processors.fetch.owner import current
 from processors.fetch.spans import Spans
-from processors.fetch.staging import Staging, idle, read_journal
+from processors.fetch.staging import Staging, idle, journal_path, read_journal
 from processors.fetch.tree import Tree
 
 STEP = 16 << 20
@@ -31,9 +34,12 @@ def inherit(earlier: Sequence[Path], directory: Path, gate: Callable[[], None]) 
     """Make the newest of the `earlier` directories `directory` itself, where that is safe."""
     if directory.exists() or not earlier or not idle(read_journal(earlier[0])):
         return
-    gate()
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # somebody else was faster
+        gate()
+        claim = Journal(journal_path(earlier[0]))
+        claim.append(current())
+        claim.close()
+        gate()
         os.rename(earlier[0], directory)
 
 
@@ -41,8 +47,9 @@ def copy(earlier: Path, staging: Staging) -> None:
     """Copy what `earlier` has of the files that `staging` wants and lacks, then remove it."""
     if not earlier.exists():
         return
-    aside = earlier.with_suffix(TAKEN)
-    if aside != earlier:
+    aside = earlier
+    if earlier.suffix != TAKEN:
+        aside = earlier.with_name(f"{earlier.name}.{uuid.uuid4().hex}{TAKEN}")
         staging.gate()
         os.rename(earlier, aside)
     with suppress(FileNotFoundError):

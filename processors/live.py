@@ -1,6 +1,8 @@
 """Live state on JetStream: byte counts and heartbeats of attempts, room in stores.
 
-One message per job and per store, in memory, gone after an hour: state, not history.
+One message per job and per store, gone after an hour: state, not history. It is kept in files all
+the same: a NATS without replicas forgets a stream in memory, and not only what is in it, when it is
+restarted.
 """
 
 import asyncio
@@ -42,7 +44,7 @@ def stream_config(names: LiveNames, *, replicas: int) -> StreamConfig:
     return StreamConfig(
         name=names.stream,
         subjects=[f"{names.root}.>"],
-        storage=StorageType.MEMORY,
+        storage=StorageType.FILE,
         max_msgs_per_subject=1,
         max_age=HOUR,
         discard=DiscardPolicy.OLD,

@@ -42,8 +42,8 @@ class Machine(System):
         assert process is not None
         return process.pid
 
-    def part_log(self, part: str) -> str:
-        return (Path(self.env["MLLM_DATA_DIR"]) / "logs" / f"{part}.log").read_text()[-3000:]
+    def log(self, name: str) -> str:
+        return (Path(self.env["MLLM_DATA_DIR"]) / "logs" / f"{name}.log").read_text()[-3000:]
 
 
 @pytest.fixture
@@ -110,10 +110,10 @@ def test_any_part_may_be_killed_while_weights_are_fetched(
     machine.up()
     with slowly(hub):
         job = machine.install(repo.id)["job"]["id"]
-        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: machine.part_log("processors"))
+        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: machine.log("processors"))
         for part in parts:
             os.kill(machine.pid(part), signal.SIGKILL)
-        wait(lambda: _reachable(machine), 30, lambda: machine.part_log("gateway"))
+        wait(lambda: _reachable(machine), 30, lambda: machine.log("gateway"))
 
     done = machine.until(job, within=90)
 
@@ -129,7 +129,7 @@ def test_everything_may_be_killed_at_once(machine: Machine, hub: Hub) -> None:
     machine.up()
     with slowly(hub):
         job = machine.install(repo.id)["job"]["id"]
-        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: machine.part_log("processors"))
+        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: machine.log("processors"))
         parts = [machine.pid(part) for part in machine.status.parts]
         os.kill(machine.status.process.pid, signal.SIGKILL)
         for pid in parts:

@@ -4,20 +4,23 @@ They are kept apart from the log, since they are about requests and not about wh
 apart from Postgres, since writes go on without it.
 """
 
+import asyncio
 import hashlib
 
 import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, Header, StorageType, StreamConfig
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NotFoundError
 
 from schemas.idempotency import Answer, Remembered
 from schemas.log import LogUnavailable
 from schemas.message import Rejected
 
 DAY = 86400.0
+MAX_BYTES = 256 * 1024 * 1024
 PATIENCE = 5.0
+ATTEMPTS = 20
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 
 
@@ -44,7 +47,8 @@ def stream_config(names: KeyNames, *, replicas: int) -> StreamConfig:
         storage=StorageType.FILE,
         max_msgs_per_subject=1,
         max_age=DAY,
-        discard=DiscardPolicy.OLD,
+        max_bytes=MAX_BYTES,
+        discard=DiscardPolicy.OLD,  # a flood of keys shortens the memory, and fills no disk
         num_replicas=replicas,
         allow_direct=True,
     )
@@ -53,26 +57,28 @@ def stream_config(names: KeyNames, *, replicas: int) -> StreamConfig:
 class Keys:
     """`IdempotencyKeys` on NATS."""
 
-    def __init__(self, nats: Client, names: KeyNames) -> None:
-        self._js = nats.jetstream(timeout=PATIENCE)
+    def __init__(self, nats: Client, names: KeyNames, patience: float = PATIENCE) -> None:
+        self._js = nats.jetstream(timeout=patience)
         self._names = names
 
     async def claim(self, scope: str, key: str, fingerprint: str, seed: str) -> Remembered:
         subject = self._names.subject(scope, key)
         fresh = Remembered(fingerprint, seed)
-        if await self._put(subject, fresh, after=0):
-            return fresh
-        _, known = await self._get(subject)
-        if known.fingerprint != fingerprint:
-            raise Rejected(
-                "idempotency_mismatch", "this Idempotency-Key came with another request before"
-            )
-        return known
+        for _ in range(ATTEMPTS):
+            if await self._put(subject, fresh, after=0):
+                return fresh
+            _, known = await self._get(subject)
+            if known is not None:
+                return _same_request(known, fingerprint)
+            await asyncio.sleep(0.02)  # another claim is still on its way to the replicas
+        raise LogUnavailable("idempotency keys can not be kept now")
 
     async def answer(self, scope: str, key: str, answer: Answer) -> None:
         subject = self._names.subject(scope, key)
         position, known = await self._get(subject)
-        if known.answer is None:  # else whoever sent the same at the same time was answered first
+        if (
+            known is not None and known.answer is None
+        ):  # else whoever sent the same at the same time was answered first
             await self._put(subject, msgspec.structs.replace(known, answer=answer), after=position)
 
     async def _put(self, subject: str, known: Remembered, *, after: int) -> bool:
@@ -88,13 +94,23 @@ class Keys:
             raise LogUnavailable("idempotency keys can not be kept now") from error
         return True
 
-    async def _get(self, subject: str) -> tuple[int, Remembered]:
+    async def _get(self, subject: str) -> tuple[int, Remembered | None]:
         """From the leader: a replica may not have heard yet of what was just kept."""
         try:
             found = await self._js.get_last_msg(self._names.stream, subject)
+        except NotFoundError:
+            return 0, None
         except (TimeoutError, NatsError, APIError) as error:
             raise LogUnavailable("idempotency keys can not be read now") from error
         return found.seq or 0, msgspec.json.decode(found.data or b"", type=Remembered)
+
+
+def _same_request(known: Remembered, fingerprint: str) -> Remembered:
+    if known.fingerprint != fingerprint:
+        raise Rejected(
+            "idempotency_mismatch", "this Idempotency-Key came with another request before"
+        )
+    return known
 
 
 def _hash(text: str) -> str:

@@ -7,7 +7,7 @@ one aggregate, so the last sequence on that subject is its optimistic lock.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from urllib.parse import quote, unquote
 
@@ -49,6 +49,8 @@ PLAIN = re.compile(r"[!-$&-~]([ -$&-~]*[!-$&-~])?")
 MAX_HEADER_BYTES = 4 * 1024
 PATIENCE = 5.0
 """Seconds an answer is waited for before the outcome counts as unknown."""
+SHOWS_WITHIN = 1.0
+"""Seconds after which what was in the way of an append is taken to have come to nothing."""
 
 
 class LogNames(msgspec.Struct, frozen=True):
@@ -126,12 +128,23 @@ class JetStreamLog:
         try:
             ack = await self._js.publish(subject, commit.data, headers=headers)
         except APIError as error:
-            raise _refusal(stream, error) from error
+            if error.err_code not in WRONG_LAST_SEQUENCE:
+                raise _refusal(stream, error) from error
+            await self._moved(subject, at)
+            raise Conflict(str(stream)) from error
         except (TimeoutError, NatsError) as error:
             raise Ambiguous(f"append to {stream}: {_why(error)}") from error
         if ack.duplicate:
             raise Ambiguous(f"append to {stream}: seen before")
         return msgspec.structs.replace(commit, position=ack.seq)
+
+    async def _moved(self, subject: str, at: Head) -> None:
+        """Wait until what came first can be read: to a cluster's leader it is in the way as soon
+        as it is proposed, and it counts only when most have it."""
+        with suppress(TimeoutError, NatsError):
+            async with asyncio.timeout(SHOWS_WITHIN):
+                while await self._reader.newest(subject) == at.position:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
     async def follow(self, after: int) -> AsyncIterator[Sequence[Commit]]:
         follower = Follower(self._nats, self._names.stream, after)
@@ -210,8 +223,6 @@ def _commit(message: Stored) -> Commit:
 
 def _refusal(stream: Stream, error: APIError) -> Exception:
     """What the server's refusal means. Anything not plainly understood counts as unknown."""
-    if error.err_code in WRONG_LAST_SEQUENCE:
-        return Conflict(str(stream))
     if error.err_code in NO_SPACE:
         return LogUnavailable(f"the log takes no more: {error.description}")
     return Ambiguous(f"append to {stream}: {error.description}")

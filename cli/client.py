@@ -18,6 +18,13 @@ from schemas.api.problem import Page, Problem
 T = TypeVar("T")
 Query: TypeAlias = str | int | bool | Sequence[str] | None
 
+REMEDIES: Mapping[int, str] = {
+    403: "use a token with the scope and the namespace that this needs",
+    404: "list what there is, and check --namespace",
+    409: "see with `mllm jobs list` what is under way, and try again when it is over",
+}
+"""What to do about a refusal that does not say so itself, by its status."""
+
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 JSON = "application/json"
 PAGE = 200
@@ -171,7 +178,8 @@ def _remedy(problem: Problem) -> str:
         return "log in with `mllm login`, or set MLLM_TOKEN"
     if problem.remedy:
         return problem.remedy
-    return "use a token with the scope this needs" if problem.status == 403 else ""
+    otherwise = "see --help" if problem.status < 500 else "try again; see `mllm doctor`"
+    return REMEDIES.get(problem.status, otherwise)
 
 
 def _traceparent() -> str:

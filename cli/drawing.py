@@ -12,6 +12,7 @@ from schemas.live import ActiveFile
 
 BAR = 28
 SHORTEST_BAR = 8
+NUMBERS = 62
 SHOWN_FILES = 5
 
 
@@ -89,17 +90,17 @@ def _counts(progress: Progress) -> list[str]:
         counts.append(total if progress.status == "completed" else f"{done} of {total}")
     if progress.status == "running" and progress.rate > 0:
         counts.append(f"{size(progress.rate)}/s")
-    if progress.status == "running" and progress.seconds_left is not None:
-        counts.append(f"{duration(progress.seconds_left)} left")
+    if progress.status == "running" and (left := progress.seconds_left or 0) >= 1:
+        counts.append(f"{duration(left)} left")
     if progress.files_total:
         counts.append(f"{progress.files_done}/{progress.files_total} files")
     return counts
 
 
 def _total(progress: Progress, columns: int) -> str:
-    """The bar gives way to the numbers, and ends up short on a narrow terminal."""
+    """The bar leaves room for the numbers, and keeps its length while they change theirs."""
+    length = max(SHORTEST_BAR, min(BAR, columns - NUMBERS))
     numbers = "  ".join([f"{progress.percent:3d}%", *_counts(progress)])
-    length = max(SHORTEST_BAR, min(BAR, columns - width(numbers) - 2))
     return clipped(f"{bar(progress.fraction, length)}  {numbers}", columns)
 
 

@@ -14,14 +14,28 @@ LONGEST = 80
 
 def gist(event: CloudEvent) -> str:
     """What the event says besides its type and subject: `attempt=1 phase=fetch`."""
-    fields: dict[str, Any] = msgspec.json.decode(event.data)
-    said = (
-        f"{name}={_shown(name, value)}"
-        for name, value in fields.items()
-        if name not in SAID_ELSEWHERE and isinstance(value, str | int | float) and value != ""
-    )
+    said = (f"{name}={_shown(name, value)}" for name, value in _fields(event).items())
     text = " ".join(said)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def subject(event: CloudEvent) -> str:
+    """What the event is about; weights by their name rather than by its hash."""
+    aggregate, _, id = event.subject.partition("/")
+    named: dict[str, Any] = msgspec.json.decode(event.data) if aggregate == "weights" else {}
+    return f"{aggregate}/{named.get('target', id)}"
+
+
+def _fields(event: CloudEvent) -> dict[str, str | int | float]:
+    """The plain fields that are not told elsewhere. A count of nothing says nothing."""
+    fields: dict[str, Any] = msgspec.json.decode(event.data)
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in SAID_ELSEWHERE
+        and isinstance(value, str | int | float)
+        and (value or name == "priority")
+    }
 
 
 def _shown(name: str, value: str | int | float) -> str:
@@ -39,7 +53,7 @@ EVENTS: View[CloudEvent] = View(
         Column("ID", lambda event: event.id),
         Column("TIME", lambda event: f"{event.time:%Y-%m-%d %H:%M:%S}"),
         Column("TYPE", lambda event: event.type),
-        Column("SUBJECT", lambda event: event.subject),
+        Column("SUBJECT", subject),
         Column("ACTOR", lambda event: event.actor),
         Column("CORRELATION", lambda event: event.correlationid, wide=True),
         Column("SAYING", gist, wide=True),

@@ -77,7 +77,8 @@ def list_(
     rows = found.rows if order == "asc" else found.rows[::-1]
     session.printer.rows(rows, EVENTS, "no such events")
     if found.more:
-        session.hint(f"these are {len(rows)} of more; --limit 0 lists all")
+        which = "newest" if order == "desc" else "first"
+        session.hint(f"these are the {which} {len(rows)}; --limit 0 lists all")
 
 
 @app.command

@@ -201,6 +201,8 @@ def _from_file(file: Mapping[str, object]) -> Iterator[Given]:
     for name, value in file.items():
         if name not in FIELDS:
             raise Misused(f"settings.{name} is not a setting", _nearest(name, FIELDS))
+        if isinstance(value, bool) and FIELDS[name].type is not bool:
+            value = "on" if value else "off"  # to YAML, `off` is a boolean
         yield Given(name, value, f"settings.{name}")
 
 

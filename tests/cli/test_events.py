@@ -71,6 +71,17 @@ def test_an_event_says_what_it_says_when_there_is_room(
     assert "attempt=1 worker=w1" in out
 
 
+def test_weights_are_called_by_their_name(gateway: FakeGateway, mllm: CommandLine) -> None:
+    row = msgspec.json.encode({"type": "weights.deleted", "v": 1, "target": "org/m", "job": JOB})
+    gateway.put(job_row())
+    gateway.happen(JobPaused(job=JOB))
+    gateway.events[0] = msgspec.structs.replace(
+        gateway.events[0], subject=f"weights/{weights_id('org/m')}", data=msgspec.Raw(row)
+    )
+
+    assert "weights/org/m" in mllm("events", "list").out
+
+
 def test_events_are_data_as_well(history: FakeGateway, mllm: CommandLine) -> None:
     out = mllm("events", "list", "-o", "json").out
 

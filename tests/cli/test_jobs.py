@@ -108,7 +108,11 @@ def test_a_job_that_is_not_there_is_not_found(gateway: FakeGateway, mllm: Comman
 
     assert outcome.code == 3
     assert outcome.out == ""
-    assert outcome.err == f"error: no job {OTHER}\nrequest id: request-9\n"
+    assert outcome.err == (
+        f"error: no job {OTHER}\n"
+        "remedy: list what there is, and check --namespace\n"
+        "request id: request-9\n"
+    )
 
 
 def test_a_description_tells_the_job_its_files_and_its_events(

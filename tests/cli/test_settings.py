@@ -175,11 +175,11 @@ def test_what_a_role_needs_is_asked_for_by_its_variable() -> None:
 def test_settings_are_read_from_the_configuration_file(home: Path) -> None:
     path = home / ".config" / "mllm" / "config.yaml"
     path.parent.mkdir(parents=True)
-    path.write_text("settings:\n  disk_reserve: 4GiB\n  slots: 5\n")
+    path.write_text("settings:\n  disk_reserve: 4GiB\n  slots: 5\n  xet: off\n")
 
     settings = read_settings({}, {"HOME": str(home)})
 
-    assert (settings.disk_reserve, settings.slots) == (4 << 30, 5)
+    assert (settings.disk_reserve, settings.slots, settings.xet) == (4 << 30, 5, "off")
 
 
 def test_settings_can_be_changed_only_by_making_others() -> None:

@@ -32,7 +32,7 @@ def test_an_install_is_drawn_in_place(gateway: FakeGateway) -> None:
         shown.says("30%")
         assert shown.screen[:2] == [
             "install org/model  fetch",
-            "━━━━━─────────────   30%  30.0 MiB of 100.0 MiB  10.0 MiB/s  7s left  0/2 files",
+            "━━━━━────────────   30%  30.0 MiB of 100.0 MiB  10.0 MiB/s  7s left  0/2 files",
         ]
         assert "part-0.safetensors" in shown.screen[2]
         assert "part-1.safetensors" in shown.screen[3]
@@ -49,7 +49,7 @@ def test_an_install_is_drawn_in_place(gateway: FakeGateway) -> None:
         assert shown.exit() == 0
 
     assert shown.screen[0] == "install org/model  completed"
-    assert shown.screen[1].startswith("━" * 28 + "  100%  100.0 MiB  2/2 files")
+    assert shown.screen[1].startswith("━" * 17 + "  100%  100.0 MiB  2/2 files")
     assert shown.screen[2].startswith("JOB")
     assert shown.screen[3].startswith(JOB)
     assert len(shown.screen) == 5

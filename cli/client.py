@@ -157,7 +157,8 @@ def refusal(reply: Reply) -> Failure:
     try:
         problem = msgspec.json.decode(reply.body, type=Problem)
     except msgspec.DecodeError:  # a proxy's page, say
-        problem = Problem(type="", title=f"HTTP {reply.status}", status=reply.status, code="")
+        code = "unavailable" if reply.status >= 500 else ""
+        problem = Problem(type="", title=f"HTTP {reply.status}", status=reply.status, code=code)
     return Failure(
         "; ".join((problem.detail or problem.title, *problem.errors)),
         _remedy(problem),

@@ -2,6 +2,11 @@
 
 from cli.exits import Exit
 
+PASSING = frozenset(
+    {"read_models_unavailable", "read_model_behind", "log_unavailable", "unavailable"}
+)
+"""Codes of refusals that are over soon."""
+
 
 class Failure(Exception):
     """`cause` and `remedy` are one line each, for people; `code` and `request_id` the server's."""
@@ -21,6 +26,11 @@ class Failure(Exception):
         self.exit = exit
         self.code = code
         self.request_id = request_id
+
+    @property
+    def passing(self) -> bool:
+        """Whether it may be over soon: a part of the server is down, or all of it."""
+        return self.code in PASSING or self.exit == Exit.OUT_OF_REACH
 
 
 class Misused(Failure):

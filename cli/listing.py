@@ -71,22 +71,28 @@ def _watch(session: Session, listing: Listing[R], gateway: Gateway) -> None:
                 due = due if pending else time.monotonic() + SETTLE_SECONDS
                 pending[f"{event.namespace}/{event.subject}"] = event
             if pending and time.monotonic() >= due:
-                show_rows(_rows(session, listing, gateway, list(pending.values())))
-                pending.clear()
+                show_rows(_rows(session, listing, gateway, pending))
+                due = time.monotonic() + SETTLE_SECONDS
 
 
 def _rows(
-    session: Session, listing: Listing[R], gateway: Gateway, events: Sequence[CloudEvent]
+    session: Session, listing: Listing[R], gateway: Gateway, pending: dict[str, CloudEvent]
 ) -> Sequence[R]:
-    """The rows that `events` changed. A row that is gone is said beside the data."""
+    """The rows that the `pending` events changed; those that can not be had now stay pending.
+
+    A row that is gone is said beside the data.
+    """
     rows: list[R] = []
-    for event in events:
+    for key, event in tuple(pending.items()):
         try:
             row = listing.changed(gateway.within(event.namespace), event)
         except Failure as failure:
+            if failure.passing:
+                continue
             if failure.exit != Exit.NOT_FOUND:
                 raise
             session.hint(f"{event.subject}: {event.type}")
         else:
             rows += [] if row is None else [row]
+        del pending[key]
     return rows

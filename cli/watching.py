@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cli.client import Gateway, segment
 from cli.display import Display
 from cli.exits import Exit, of_job
-from cli.failures import Failure
+from cli.failures import PASSING, Failure
 from cli.progress import News, Progress, advance, begin, decode
 from cli.session import Session
 from cli.tailing import Absence, Break, Message, Pump, follow, position_of
@@ -20,9 +20,6 @@ from schemas.live import Tick
 
 IDLE_SECONDS = 0.25
 POLL_SECONDS = 2.0
-
-PASSING = frozenset({"read_models_unavailable", "read_model_behind", "log_unavailable"})
-"""Refusals that are over soon."""
 
 STREAMLESS = PASSING | {"not_found", "method_not_allowed"}
 """Refusals of the stream that leave the job to be asked for: a part is down, or a proxy balks."""
@@ -72,7 +69,7 @@ def updates(gateway: Gateway, row: JobRow) -> Iterator[Update]:
         try:
             row = gateway.get(f"/jobs/{segment(row.id)}", JobRow)
         except Failure as refused:
-            if refused.code not in PASSING and refused.exit != Exit.OUT_OF_REACH:
+            if not refused.passing:
                 raise
             away.check(refused)
             yield Break(refused.cause)
@@ -95,7 +92,7 @@ def _told(gateway: Gateway, job: str, position: int) -> Iterator[Update]:
 
 
 def conclude(progress: Progress) -> int:
-    """Say how the job ended. Returns the exit code; raises `Failure` when it did not go well."""
+    """The exit code of a job that went well. Raises `Failure` when it did not."""
     if progress.status == "completed":
         return Exit.OK
     why = f": {progress.reason}" if progress.reason else ""

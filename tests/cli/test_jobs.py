@@ -215,9 +215,12 @@ def test_a_watched_list_goes_on_with_what_changes(
 ) -> None:
     def tell() -> None:
         gateway.subscribed()
+        gateway.refuse(f"/jobs/{JOB}", "read_model_behind", 503)
         done = JobCompleted(job=JOB, attempt=1, bytes=1, files=1)
         gateway.happen(done, status="completed", finished_at=NOW)
         gateway.asked(4)
+        del gateway.refusals[f"/jobs/{JOB}"]
+        gateway.asked(5)
         gateway.refuse("/events", "token_revoked", 401, detail="this token was revoked")
         gateway.cut()
 

@@ -215,6 +215,24 @@ def test_without_a_stream_the_job_is_asked_for(gateway: FakeGateway, mllm: Comma
     assert "completed" in outcome.out
 
 
+def test_a_proxy_that_is_restarted_does_not_end_the_watch(
+    gateway: FakeGateway, mllm: CommandLine
+) -> None:
+    gateway.put(job_row(status="running"))
+    gateway.refuse("/events", "unavailable", 502)
+
+    def restart() -> None:
+        gateway.asked(3)
+        del gateway.refusals["/events"]
+        gateway.subscribed()
+        gateway.happen(DONE, status="completed")
+
+    with meanwhile(restart):
+        outcome = mllm("jobs", "wait", JOB)
+
+    assert outcome.code == 0
+
+
 def test_a_stream_that_begins_anew_is_followed_from_the_row(
     gateway: FakeGateway, mllm: CommandLine
 ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from opentelemetry import propagate, trace
+from opentelemetry.context import Context as OtelContext
 from prometheus_client import Histogram
 
 from schemas.log import AnyEvent, Commit, EventLog, Head, Stream
@@ -30,7 +31,7 @@ class ObservedLog:
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:
         began, outcome = time.perf_counter(), "error"
-        with tracer.start_as_current_span(f"append {stream.aggregate}"):
+        with tracer.start_as_current_span(f"append {stream.aggregate}", context=_parent(context)):
             try:
                 commit = await self._log.append(stream, at, events, _traced(context))
                 outcome = "ok"
@@ -46,6 +47,13 @@ class ObservedLog:
 
     async def end(self) -> int:
         return await self._log.end()
+
+
+def _parent(context: Context) -> OtelContext | None:
+    """The span under way here, or else the one that the command came from."""
+    if trace.get_current_span().get_span_context().is_valid:
+        return None
+    return propagate.extract({"traceparent": context.traceparent})
 
 
 def _traced(context: Context) -> Context:

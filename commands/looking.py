@@ -19,4 +19,5 @@ class Jobs:
             position=history[-1].position if history else 0,
             started_at=started[-1] if started else None,
             correlation=history[0].correlation if history else "",
+            traceparent=history[0].traceparent if history else "",
         )

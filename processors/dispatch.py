@@ -9,12 +9,14 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig
+from opentelemetry import propagate, trace
 
 from processors.work import QueueError, Raced, Task, WorkQueue, work_class
 from schemas.job import Job, Look, Seen
@@ -26,6 +28,7 @@ DURABLE = "dispatch"
 BATCH = 64
 ACK_WAIT = 30.0
 TYPES, ACTOR, CORRELATION = "Mllm-Types", "Mllm-Actor", "Mllm-Correlation"
+TRACEPARENT = "traceparent"
 
 WAKES = frozenset(
     {
@@ -42,6 +45,7 @@ WAKES = frozenset(
 )
 
 logger = logging.getLogger(__name__)
+tracer = trace.get_tracer("mllm.dispatch")
 
 
 class Claims(Protocol):
@@ -62,6 +66,7 @@ class Claimed(NamedTuple):
     claim: WeightsReserved
     actor: str
     correlation: str
+    traceparent: str
 
 
 class Woken(NamedTuple):
@@ -133,6 +138,7 @@ class Dispatcher:
                     context(namespace, job, "claim"),
                     actor=claimed.actor,
                     correlation=claimed.correlation,
+                    traceparent=claimed.traceparent,
                 )
                 await self._claims.complete_claim(claimed.claim, wish)
             await self.ensure(namespace, job)
@@ -145,8 +151,10 @@ class Dispatcher:
         """Make the queue match the job. Raises `LogUnavailable`, `Raced`, nats errors."""
         for _ in range(5):
             seen = await self._look(namespace, job)
+            parent = propagate.extract({"traceparent": seen.traceparent})
             try:
-                return await self._match(namespace, seen)
+                with tracer.start_as_current_span("dispatch", context=parent):
+                    return await self._match(namespace, seen)
             except Raced:
                 await asyncio.sleep(0.05)
         raise Raced(job)
@@ -181,7 +189,12 @@ def wakes(message: Msg) -> Woken | None:
     if aggregate == "job":
         return Woken(namespace, id)
     claims = [e for e in decode_events(message.data, types) if isinstance(e, WeightsReserved)]
-    claimed = Claimed(claims[-1], headers[ACTOR], headers[CORRELATION])
+    claimed = Claimed(
+        claims[-1],
+        unquote(headers[ACTOR]),
+        unquote(headers[CORRELATION]),
+        unquote(headers.get(TRACEPARENT, "")),
+    )
     return Woken(namespace, claims[-1].job, claimed)
 
 

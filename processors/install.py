@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
+from opentelemetry import trace
 
 from processors.attempt import Attempt, Counts, Done, Result
 from processors.choice import choose
@@ -31,6 +32,8 @@ from schemas.message import Rejected
 from schemas.plan import LeftOut, PlannedFile, content_key
 from schemas.secrets import Secrets
 from schemas.weights import RecordFiles, RecordInstalled
+
+tracer = trace.get_tracer("mllm.install")
 
 LOOK_SECONDS = 1.0
 PART_BYTES = 96 * 1024
@@ -81,7 +84,8 @@ class InstallRunner:
             return await self._record(attempt, target, ())
         files, left_out = await self._plan(attempt, spec)
         staging = self._store.layout.attempt(attempt.namespace, job.id, job.attempt)
-        finished = await self._fetch(attempt, files, staging)
+        with tracer.start_as_current_span("fetch"):
+            finished = await self._fetch(attempt, files, staging)
         await attempt.enter("verify")
         content = layout.content(staging)
         manifest = Manifest(spec.repo, spec.commit, spec.revision, job.id, tuple(finished))

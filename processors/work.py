@@ -58,8 +58,7 @@ class Task(msgspec.Struct, frozen=True):
 
 def work_class(job: Job) -> WorkClass:
     """Only bringing bytes from the Hub is slow enough for a queue of its own."""
-    fetching = job.spec.__struct_config__.tag == "install" and not job.ended
-    return "fetch" if fetching else "disk"
+    return "fetch" if job.kind == "install" and not job.ended else "disk"
 
 
 class WorkNames(msgspec.Struct, frozen=True):

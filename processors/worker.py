@@ -16,6 +16,8 @@ from uuid import uuid4
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from opentelemetry import propagate, trace
+from prometheus_client import Counter, Gauge
 
 from processors.attempt import Attempt, Done, Failed, Halted, Hold, Result, Runner, Writer
 from processors.fetch.errors import Fenced
@@ -36,7 +38,11 @@ from schemas.message import Context, Rejected
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 15.0
 
+RUNNING = Gauge("mllm_attempts_running", "Attempts under way", ["kind"])
+ENDS = Counter("mllm_attempts_total", "Attempts that ended, by how", ["kind", "end"])
+
 logger = logging.getLogger(__name__)
+tracer = trace.get_tracer("mllm.worker")
 
 
 class Manners(msgspec.Struct, frozen=True):
@@ -135,17 +141,25 @@ class Worker:
         if seen.job.status in ("absent", "paused", "completed", "failed"):
             await taken.done()
         elif seen.job.status == "cancelled":
-            await self._runner(seen).clean(taken.namespace, seen.job)
+            await self._runners[seen.job.kind].clean(taken.namespace, seen.job)
             await taken.done()
         elif await self._elsewhere(taken, seen):
             await taken.done()
-        elif attempt := await self._start(taken, seen):
-            await self._work(taken, attempt)
         else:
-            await taken.done()
+            await self._attempt(taken, seen)
 
-    def _runner(self, seen: Seen) -> Runner:
-        return self._runners[str(seen.job.spec.__struct_config__.tag)]
+    async def _attempt(self, taken: Taken, seen: Seen) -> None:
+        """One attempt, as a span of the trace that the job's request began."""
+        kind = seen.job.kind
+        parent = propagate.extract({"traceparent": seen.traceparent})
+        with tracer.start_as_current_span(f"attempt {kind}", context=parent) as span:
+            if attempt := await self._start(taken, seen):
+                span.set_attribute("mllm.job", taken.job)
+                span.set_attribute("mllm.attempt", attempt.job.attempt)
+                with RUNNING.labels(kind).track_inprogress():
+                    await self._work(taken, attempt)
+            else:
+                await taken.done()
 
     async def _elsewhere(self, taken: Taken, seen: Seen) -> bool:
         tick = await self._beats.tick(taken.namespace, taken.job)
@@ -193,7 +207,7 @@ class Worker:
         return f"{self._subjects}.{attempt.namespace}.job.{attempt.job.id}"
 
     async def _run(self, attempt: Attempt) -> Result:
-        runner = self._runners[str(attempt.job.spec.__struct_config__.tag)]
+        runner = self._runners[attempt.job.kind]
         while True:
             result = await runner.run(attempt)
             if not isinstance(result, Halted) or not await self._resumed(attempt, result):
@@ -214,6 +228,7 @@ class Worker:
 
     async def _conclude(self, taken: Taken, attempt: Attempt, result: Result) -> None:
         job = attempt.job
+        ENDS.labels(job.kind, _told(result)).inc()
         try:
             match result:
                 case Done(bytes=bytes, files=files):
@@ -283,6 +298,17 @@ class Worker:
             attempt.stop("fenced")
         elif job.stopping and attempt.stopping != job.stopping:
             attempt.stop(job.stopping)
+
+
+def _told(result: Result) -> str:
+    """How an attempt ended, in a word, for the metrics."""
+    match result:
+        case Done():
+            return "done"
+        case Failed(code=code):
+            return code
+        case Halted(reason=reason):
+            return reason
 
 
 def backoff(manners: Manners, failures: int) -> float:

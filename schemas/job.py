@@ -308,14 +308,21 @@ class Job(Value):
     def ended(self) -> bool:
         return self.status in ("completed", "failed", "cancelled")
 
+    @property
+    def kind(self) -> str:
+        """What it does: install, verify or delete."""
+        return str(self.spec.__struct_config__.tag)
+
 
 class Seen(Value):
-    """A job as of its newest commit, `position`. `started_at` is its newest attempt's."""
+    """A job as of its newest commit, `position`. `started_at` is its newest attempt's; its trace
+    goes on from the `traceparent` of the request."""
 
     job: Job
     position: int
     started_at: datetime | None
     correlation: str
+    traceparent: str = ""
 
 
 class Look(Protocol):

@@ -31,6 +31,7 @@ class Incoming:
         self._parted = parted
         self._progress = progress
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._fd = -1
         self._settling = False
         self._retried = False
@@ -57,14 +58,19 @@ class Incoming:
 
     def write(self, start: int, chunks: Sequence[bytes]) -> None:
         """Put `chunks` at `start`, where nothing is yet. Raises OSError."""
-        self._staging.gate()
-        size = write_all(self._fd, chunks, start)
+        # The kernel lets one write into a file at a time; those that wait there burn a processor.
+        with self._writing:
+            self._staging.gate()
+            size = write_all(self._fd, chunks, start)
         self._hash.keep(start, chunks, size)  # first: whoever sees the span must find the bytes
         with self._lock:
             self._spans.add(start, start + size)
-        if self._parted:
-            self._staging.have(self.file, start, start + size)
         self._progress.stored(self.file.path, size)
+
+    def vouch(self, start: int, end: int) -> None:
+        """Journal [start, end), which is written."""
+        if self._parted:
+            self._staging.have(self.file, start, end)
 
     def advance(self) -> None:
         """Hash what has become contiguous, unless another stream is at it."""

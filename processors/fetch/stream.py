@@ -14,7 +14,8 @@ from processors.fetch.progress import Progress
 from processors.fetch.schedule import Claim, Schedule, Work
 from processors.fetch.source import Opener, Span
 
-FLUSH = MIB
+WRITE = MIB // 4  # bytes at once
+JOURNAL = MIB  # bytes to a line
 MOST_CHUNKS = 256  # the kernel takes 1,024 at once
 
 
@@ -119,12 +120,13 @@ class Stream(threading.Thread):
 
 
 class Shelf:
-    """Chunks that follow one another, until they are worth a write."""
+    """Takes the chunks of one answer to the disk: written while the processor's cache still has
+    them, journaled more rarely.
+    """
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
-        self._start = 0
-        self._end = 0
+        self._journaled = self._written = self._end = 0
         self._chunks: list[bytes] = []
 
     def put(self, start: int, chunk: bytes) -> bool:
@@ -133,16 +135,24 @@ class Shelf:
         for begin, end in gaps:
             if begin != self._end:
                 self.close()
-                self._start = begin
+                self._journaled = self._written = begin
             self._chunks.append(chunk[begin - start : end - start])
             self._end = end
-            if self._end - self._start >= FLUSH or len(self._chunks) >= MOST_CHUNKS:
+            if end - self._written >= WRITE or len(self._chunks) >= MOST_CHUNKS:
+                self._write()
+            if end - self._journaled >= JOURNAL:
                 self.close()
         return bool(gaps)
 
     def close(self) -> None:
-        """Write what is there, and have it hashed if its turn has come."""
+        """Leave nothing unwritten, and nothing written unsaid."""
+        self._write()
+        if self._journaled < self._written:
+            self._incoming.vouch(self._journaled, self._written)
+            self._journaled = self._written
+
+    def _write(self) -> None:
         if chunks := self._chunks:
-            start, self._start, self._chunks = self._start, self._end, []
+            start, self._written, self._chunks = self._written, self._end, []
             self._incoming.write(start, chunks)
             self._incoming.advance()

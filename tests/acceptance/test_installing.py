@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from cli.loopback_hub.repository import Source
 from tests.hub import About, Cut, Garble, Hub, IgnoreRange, Refuse, Repo, Slow, Stall, generated
 from tests.hub.arming import Fault
 from tests.hub.faults import EVIL_NAMES
@@ -20,7 +21,8 @@ SMALL = {"config.json": b"{}", "nested/deep/a.txt": b"a", "empty.txt": b""}
 def fresh(hub: Hub, big: int = 3 * MIB, **files: bytes) -> Repo:
     """A repository of its own on the Hub, with one file large enough to be worth faults."""
     name = f"org/m{uuid4().hex[:8]}"
-    content = {**SMALL, "model.safetensors": generated(big, uuid4().hex), **files}
+    weights = generated(big, uuid4().hex)
+    content: dict[str, Source] = {**SMALL, "model.safetensors": weights, **files}
     repo = hub.repos[name] = Repo(name, content)
     return repo
 
@@ -36,7 +38,7 @@ def assert_installed(mllm: System, repo: Repo, target: str | None = None) -> Pat
         else:
             blob = b"blob %d\0" % len(content) + content
             assert hashlib.sha1(blob).hexdigest() == file["digest"]
-    assert {file["path"] for file in manifest["files"]} == set(repo.at("main").files)
+    assert {file["path"] for file in manifest["files"]} == set(repo.head.files)
     return place
 
 
@@ -84,7 +86,7 @@ def test_the_same_content_asked_for_at_once_is_one_job_and_one_download(
     repo = fresh(hub)
 
     with ThreadPoolExecutor(8) as pool:
-        jobs = {job["job"]["id"] for job in pool.map(lambda _: mllm.install(repo.id), range(8))}
+        jobs = {job["job"]["id"] for job in pool.map(mllm.install, [repo.id] * 8)}
 
     assert len(jobs) == 1
     mllm.until(jobs.pop())
@@ -206,7 +208,7 @@ def test_main_may_move_while_a_job_runs_and_one_commit_is_installed(mllm: System
     slowed = hub.faults.add(Slow(bytes_per_second=2 * MIB, path="model.safetensors"))
     accepted = mllm.install(repo.id)
     mllm.until(accepted["job"]["id"], "running", "completed")
-    first = repo.at("main").sha
+    first = repo.head.sha
     repo.push({"config.json": b'{"moved": true}'})
     slowed.disarm()
 

@@ -27,8 +27,11 @@ async def nats_connection(url: str, name: str) -> AsyncGenerator[Client]:
         # a denied publish shows nowhere else: its request only times out
         logger.warning("NATS: %s", str(error) or type(error).__name__)
 
+    leaving = False
+
     async def lost() -> None:
-        logger.warning("NATS is away; reconnecting")
+        if not leaving:
+            logger.warning("NATS is away; reconnecting")
 
     async def back() -> None:
         logger.info("NATS is back")
@@ -52,6 +55,7 @@ async def nats_connection(url: str, name: str) -> AsyncGenerator[Client]:
     try:
         yield connection
     finally:
+        leaving = True
         await connection.close()
 
 

@@ -17,7 +17,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", rename=
     """A fact, named in the past tense. It has happened, so old readers tolerate new fields.
 
     `v` is the version of the stored form. Fields are only ever added, with a default; a change
-    that is more than that raises `v` and adds an upcaster in `schemas/upcasting.py`.
+    that is more than that raises `v`, in a keyword-only base of the class, and adds an upcaster
+    in `schemas/upcasting.py`.
     """
 
     v: int = 1

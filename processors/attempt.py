@@ -7,7 +7,7 @@ or cut off, finds its hold gone and can no longer write, to the log or to the di
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeAlias
 
@@ -25,6 +25,8 @@ MARGIN = 0.75
 FINISHED_PER_COMMIT = 500
 PROGRESS_SECONDS = 60.0
 PROGRESS_SHARE = 0.05
+
+FIRST_PHASE: Mapping[str, Phase] = {"install": "resolve", "verify": "verify", "delete": "remove"}
 
 StopReason: TypeAlias = Literal["pause", "cancel", "shutdown", "fenced"]
 
@@ -108,7 +110,7 @@ class Attempt:
         self.namespace = context.namespace
         self.hold = hold
         self.stopping: StopReason | None = None
-        self.phase: Phase = "resolve"
+        self.phase: Phase = FIRST_PHASE[job.kind]
         self.counts: Callable[[], Counts] = Counts
         self._context = context
         self._dispatch = dispatch

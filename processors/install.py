@@ -110,6 +110,8 @@ class InstallRunner:
             raise Rejected("content_changed", f"{spec.repo} is not what it was when it was planned")
         for file in left_out:
             attempt.note(f"left out {file.path}: {file.why}")
+        size = sum(file.size for file in files)
+        attempt.note(f"{len(files)} files, {size:,} bytes, of {spec.repo} at {spec.commit[:12]}")
         heed(attempt)
         return files, left_out
 
@@ -190,6 +192,7 @@ class InstallRunner:
         )
         await tell(attempt, last)
         await self.clean(attempt.namespace, job)
+        attempt.note(f"installed as {job.target}: every hash is as the Hub says")
         return Done(found.bytes, len(found.files))
 
 

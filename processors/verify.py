@@ -36,6 +36,7 @@ class VerifyRunner:
     async def _record(self, attempt: Attempt, verdict: Verdict) -> Result:
         job = attempt.job
         if verdict.well:
+            attempt.note(f"{verdict.files} files, {verdict.bytes:,} bytes: all as installed")
             await tell(attempt, RecordVerified(job.target, job.id, verdict.files, verdict.bytes))
             return Done(verdict.bytes, verdict.files)
         bad = (*verdict.corrupt, *verdict.missing, *verdict.extra)

@@ -189,6 +189,7 @@ class Worker:
         return Attempt(now.job, context, hold, self._dispatch, self._writer)
 
     async def _work(self, taken: Taken, attempt: Attempt) -> None:
+        attempt.note(f"attempt {attempt.job.attempt} by {self._manners.name}")
         self._attempts.add(attempt)
         if self._leaving.is_set():
             attempt.stop("shutdown")

@@ -153,6 +153,7 @@ class Shelf:
 
     def _write(self) -> None:
         if chunks := self._chunks:
-            start, self._written, self._chunks = self._written, self._end, []
-            self._incoming.write(start, chunks)
+            self._chunks = []
+            self._incoming.write(self._written, chunks)
+            self._written = self._end  # only now: what could not be written is not vouched for
             self._incoming.advance()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
@@ -22,11 +22,7 @@ from projections.table import Db
 from projections.writer import Moved, Writer
 from schemas.log import Commit, LogUnavailable
 
-Take: TypeAlias = Callable[[float], Awaitable[list[Commit]]]
-
-BATCH = 4000
-READ_AHEAD = 4
-"""Batches that are read from the log while one is being written."""
+Take: TypeAlias = Callable[[float], Awaitable[Sequence[Commit]]]
 
 LOOK_SECONDS = 1.0
 STANDBY_SECONDS = 1.0
@@ -131,23 +127,20 @@ async def _follow(writer: Writer, log: Log, until: Callable[[], bool]) -> None:
 async def _arrivals(log: Log, after: int) -> AsyncGenerator[Take]:
     """Reads on in the background; what it yields takes what has arrived, waiting so many seconds
     for something to."""
-    arrived: asyncio.Queue[list[Commit]] = asyncio.Queue(READ_AHEAD)
+    arrived: asyncio.Queue[Sequence[Commit]] = asyncio.Queue(1)
 
     async def read() -> None:
         async for commits in log.follow(after):
-            await arrived.put(list(commits))
+            await arrived.put(commits)
 
-    async def take(seconds: float) -> list[Commit]:
+    async def take(seconds: float) -> Sequence[Commit]:
         try:
             async with asyncio.timeout(seconds):
-                batch = await arrived.get()
+                return await arrived.get()
         except TimeoutError:
             if reading.done():
                 reading.result()  # raises what ended it
-            return []
-        while not arrived.empty() and len(batch) < BATCH:
-            batch += arrived.get_nowait()
-        return batch
+            return ()
 
     reading = asyncio.create_task(read())
     try:

@@ -1,15 +1,18 @@
 """Reading the log once for all read models of a process that are at about the same place in it."""
 
 import asyncio
-from collections import deque
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from schemas.log import Commit
 
-KEPT = 8
-"""Batches that are kept for those who are not as far yet."""
+KEPT = 8000
+"""Commits that are kept for those who are not as far yet."""
+
+BATCH = 4000
+"""Commits that a follower is given at once, at most."""
 
 PATIENCE = 1.0
 """Seconds that the others wait for who falls behind; then it has to read on by itself."""
@@ -73,12 +76,12 @@ class _Reader:
 
 
 class _Reading:
-    """One pass over the log, and the batches it brought last: those between `first` and `last`."""
+    """One pass over the log, and the commits it brought last: those between `first` and `last`."""
 
     def __init__(self, log: Log, after: int) -> None:
         self.readers: set[_Reader] = set()
         self._first = self._last = after
-        self._kept: deque[Sequence[Commit]] = deque()
+        self._kept: list[Commit] = []
         self._moved = asyncio.Condition()
         self._failure: Exception | None = None
         self.task = asyncio.create_task(self._read(log))
@@ -98,15 +101,15 @@ class _Reading:
                 raise self._failure
             if not self.covers(reader.position):
                 return ()
-            batch = next(kept for kept in self._kept if kept[-1].position > reader.position)
-        return [commit for commit in batch if commit.position > reader.position]
+            start = bisect_right(self._kept, reader.position, key=lambda commit: commit.position)
+            return self._kept[start : start + BATCH]
 
     async def _read(self, log: Log) -> None:
         try:
             async for batch in log.follow(self._last):
                 async with self._moved:
-                    await self._make_room()
-                    self._kept.append(batch)
+                    await self._make_room(len(batch))
+                    self._kept += batch
                     self._last = batch[-1].position
                     self._moved.notify_all()
         except Exception as error:  # it is for the readers to know
@@ -114,15 +117,17 @@ class _Reading:
                 self._failure = error
                 self._moved.notify_all()
 
-    async def _make_room(self) -> None:
-        """Wait for the readers of the oldest batch, but not for long."""
-        if len(self._kept) < KEPT:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._moved.wait_for(self._oldest_is_read)
-        self._first = self._kept.popleft()[-1].position
+    async def _make_room(self, coming: int) -> None:
+        """Wait until the oldest commits have been read, but not for long."""
+        surplus = min(len(self._kept), len(self._kept) + coming - KEPT)
+        if surplus > 0:
+            first = self._kept[surplus - 1].position
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._moved.wait_for(lambda: self._all_are_past(first))
+            self._first = first
+            del self._kept[:surplus]
 
-    def _oldest_is_read(self) -> bool:
+    def _all_are_past(self, position: int) -> bool:
         here = [reader.position for reader in self.readers if self.covers(reader.position)]
-        return min(here, default=self._last) >= self._kept[0][-1].position
+        return min(here, default=position) >= position

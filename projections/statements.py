@@ -27,6 +27,9 @@ ZEROS: Mapping[LiteralString, LiteralString] = {
 """What a new column holds in rows that are older than it, until they are folded again."""
 
 
+encode = msgspec.json.Encoder().encode
+
+
 class Statements(NamedTuple):
     """Each takes one parameter, a JSON array of objects. `load` answers with rows."""
 
@@ -79,25 +82,24 @@ def _insert(relation: str, names: Sequence[str]) -> Composed:
 
 
 def keys_parameter(table: Table[Any], keys: Iterable[Sequence[object]]) -> str:
-    return _json([dict(zip(table.key, key, strict=True)) for key in keys])
+    return _json(dict(zip(table.key, key, strict=True)) for key in keys)
 
 
 def rows_parameter(rows: Iterable[msgspec.Struct]) -> str:
-    return _json([msgspec.structs.asdict(row) for row in rows])
+    return _json(map(msgspec.structs.asdict, rows))
 
 
 def superseded_parameter(versions: Iterable[Superseded[Any]]) -> str:
-    ended = [column.name for column in HISTORY]
     return _json(
-        [
-            msgspec.structs.asdict(row) | dict(zip(ended, rest, strict=True))
-            for row, *rest in versions
-        ]
+        msgspec.structs.asdict(version.row)
+        | {"to_position": version.to_position, "to_at": version.to_at}
+        for version in versions
     )
 
 
-def _json(objects: Sequence[Mapping[str, object]]) -> str:
-    return msgspec.json.encode(objects).decode()
+def _json(objects: Iterable[Mapping[str, object]]) -> str:
+    """One by one, so that never more than one row is a dictionary."""
+    return (b"[" + b",".join(map(encode, objects)) + b"]").decode()
 
 
 def creation(table: Table[Any], suffix: str = "") -> Iterator[Composed]:

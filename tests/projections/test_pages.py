@@ -58,29 +58,34 @@ async def test_a_page_that_holds_all_there_is_is_the_last(db: Db) -> None:
     assert (len(page.items), page.next_cursor) == (1, None)
 
 
-@pytest.mark.parametrize(
-    "cursor",
-    [
-        "",
-        "!",
-        "\0",
-        "é",
-        "garbage",
-        urlsafe_b64encode(b"null").decode(),
-        urlsafe_b64encode(b"[]").decode(),
-        urlsafe_b64encode(b'["2026-11-01T12:00:00Z","default"]').decode(),
-        urlsafe_b64encode(b'["yesterday","default","x"]').decode(),
-        urlsafe_b64encode(b'["2026-11-01T12:00:00Z","default",1]').decode(),
-        urlsafe_b64encode(b'["2026-11-01T12:00:00Z","default","\\u0000"]').decode(),
-        urlsafe_b64encode(b'["2026-11-01T12:00:00Z","default","x","y"]').decode(),
-        urlsafe_b64encode(b"\xff\xfe").decode(),
-        "x" * 5000,
-    ],
+GARBAGE = (
+    "",
+    "!",
+    "\0",
+    "é",
+    "garbage",
+    "x" * 5000,
+    *(
+        urlsafe_b64encode(text).decode()
+        for text in (
+            b"null",
+            b"[]",
+            b'["2026-11-01T12:00:00Z","default"]',
+            b'["yesterday","default","x"]',
+            b'["2026-11-01T12:00:00Z","default",1]',
+            b'["2026-11-01T12:00:00Z","default","\\u0000"]',
+            b'["2026-11-01T12:00:00Z","default","x","y"]',
+            b"\xff\xfe",
+        )
+    ),
 )
-async def test_a_cursor_that_is_none_is_refused(db: Db, cursor: str) -> None:
-    with pytest.raises(Rejected) as refusal:
-        await jobs.page(db, EVERYTHING, Part(cursor=cursor))
-    assert refusal.value.code == "invalid_cursor"
+
+
+async def test_a_cursor_that_is_none_is_refused(db: Db) -> None:
+    for cursor in GARBAGE:
+        with pytest.raises(Rejected) as refusal:
+            await jobs.page(db, EVERYTHING, Part(cursor=cursor))
+        assert refusal.value.code == "invalid_cursor"
 
 
 async def test_jobs_are_found_by_what_they_are(db: Db) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import pytest
 
-from projections.sharing import KEPT, SharedLog
+from projections.sharing import BATCH, KEPT, SharedLog
 from schemas.log import Commit
 from tests.projections.telling import Told, anything
 
@@ -52,8 +52,8 @@ async def test_those_at_the_end_share_what_is_told_next() -> None:
 
 
 async def test_who_stands_still_holds_nobody_up_for_long_and_misses_nothing() -> None:
-    told = Told(batch=10)
-    anything(told, 10 * (KEPT + 5))
+    told = Told(batch=100)
+    anything(told, KEPT + 2 * BATCH)
     end = len(told.commits)
     shared = SharedLog(told)
     slow = shared.follow(0)

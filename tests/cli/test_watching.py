@@ -1,4 +1,3 @@
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -304,16 +303,12 @@ def test_read_models_that_are_down_do_not_hide_the_end(
     assert "the job's row can not be shown: down" in outcome.err
 
 
-def test_the_wait_ends_as_soon_as_the_job_does(gateway: FakeGateway, mllm: CommandLine) -> None:
+def test_a_job_is_heard_of_and_not_asked_for_again_and_again(
+    gateway: FakeGateway, mllm: CommandLine
+) -> None:
     gateway.put(job_row(status="running"))
-    told: list[float] = []
 
-    def tell() -> None:
-        gateway.subscribed()
-        told.append(time.monotonic())
-        gateway.happen(DONE, status="completed")
-
-    with meanwhile(tell):
+    with meanwhile(telling(gateway, DONE, status="completed")):
         mllm("jobs", "wait", JOB)
 
-    assert time.monotonic() - told[0] < 2.0
+    assert [seen.path for seen in gateway.seen] == [f"/jobs/{JOB}", "/events", f"/jobs/{JOB}"]

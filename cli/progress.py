@@ -144,9 +144,11 @@ def _ticked(progress: Progress, tick: Tick) -> Progress:
     stale = progress.ended or tick.attempt < progress.attempt or tick.released
     if stale or progress.status == "paused":
         return progress
+    # Phases are events; a tick may come after the event that ended the phase it was in.
+    known = progress.phase if tick.attempt == progress.attempt else ""
     return replace(
         progress,
-        phase=tick.phase,
+        phase=known or tick.phase,
         attempt=tick.attempt,
         bytes_done=tick.bytes_done,
         bytes_total=tick.bytes_total or progress.bytes_total,

@@ -1,5 +1,6 @@
 """Folding the log anew into tables beside the live ones, and putting those in their place."""
 
+import asyncio
 import logging
 
 from psycopg.errors import LockNotAvailable
@@ -11,6 +12,8 @@ from projections.statements import BESIDE, creation, indexes, live, removal, ren
 from projections.table import Db
 from projections.writer import Moved, Writer
 
+RETRY_SECONDS = 0.5
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,15 +23,22 @@ async def begin(db: Db, projection: Projection, version: str) -> Writer:
     async with db.transaction():
         found = await checkpoints.read(db, name)
         if found is None or found.version != version:
-            await db.execute("DELETE FROM checkpoints WHERE name = %s", [name])
+            await abandon(db, projection)
             for table in projection.tables:
-                await db.execute(removal(table, BESIDE))
                 for statement in creation(table, BESIDE):
                     await db.execute(statement)
             await db.execute(
                 "INSERT INTO checkpoints (name, version) VALUES (%s, %s)", [name, version]
             )
     return await Writer.open(db, projection, version, BESIDE)
+
+
+async def abandon(db: Db, projection: Projection) -> None:
+    """Leave nothing of a rebuild that was begun."""
+    async with db.transaction():
+        await db.execute("DELETE FROM checkpoints WHERE name = %s", [projection.name + BESIDE])
+        for table in projection.tables:
+            await db.execute(removal(table, BESIDE))
 
 
 async def finish(db: Db, projection: Projection) -> None:
@@ -57,6 +67,7 @@ async def swap(db: Db, projection: Projection, new: Writer) -> bool:
                 for statement in renaming(table):
                     await db.execute(statement)
     except LockNotAvailable:
+        await asyncio.sleep(RETRY_SECONDS)  # for readers to get through
         return False
     logger.info("%s is folded anew up to %d", projection.name, new.position)
     return True

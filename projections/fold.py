@@ -149,7 +149,7 @@ class Projection:
     @cached_property
     def version(self) -> str:
         """Names what the rows would be: another version means folding the log anew."""
-        digest = hashlib.sha256(Path(self.module).read_bytes())
+        digest = hashlib.sha256(Path(self.module).read_bytes() + Path(__file__).read_bytes())
         for table in self.tables:
             for statement in creation(table):
                 digest.update(statement.as_bytes())

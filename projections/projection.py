@@ -95,6 +95,8 @@ async def _hold_lease(db: Db, name: str) -> None:
 async def _serve(projection: Projection, version: str, log: Log, db: Db, database_url: str) -> None:
     """Follow the log until the rows have been folded anew, should that become necessary."""
     live = await Writer.open(db, projection, version)
+    if not live.outdated:
+        await beside.abandon(db, projection)  # what another build began, and nobody needs now
     await _follow(live, log, lambda: live.outdated)
     logger.info("%s is folded anew", projection.name)
     rebuilding = asyncio.create_task(_rebuild(projection, version, log, database_url))

@@ -200,6 +200,19 @@ async def test_an_interrupted_rebuild_goes_on_where_it_stopped(db: Db, database_
     assert [s.rebuilding for s in await status(db, 200) if s.name == "jobs"] == [False]
 
 
+async def test_nothing_is_left_of_a_rebuild_that_nobody_needs_any_more(
+    db: Db, database_url: str
+) -> None:
+    told = Told()
+    install(told)
+    before = await names(db)
+    await beside.begin(db, jobs.projection, "a build that was taken back")
+    async with running(jobs.projection, told, database_url):
+        await eventually(lambda: _reached(db, len(told.commits)))
+    assert await names(db) == before
+    assert not any(one.rebuilding for one in await status(db, 0))
+
+
 async def _beside(db: Db, position_: int) -> bool:
     return await position(db, "jobs__next") >= position_
 

@@ -38,6 +38,7 @@ from schemas.job import (
     RetryJob,
     StartAttempt,
     Status,
+    VerifySpec,
 )
 from schemas.message import Rejected
 
@@ -140,10 +141,12 @@ def _resume(job: Job) -> Sequence[JobEvent]:
 def _retry(job: Job, command: RetryJob) -> Sequence[JobEvent]:
     if 0 < command.turn <= job.retries:
         return []
-    if job.status in ("failed", "cancelled", "retrying"):
-        return [JobResumed(job.id, retry=True, clean=command.clean)]
     if job.status == "completed":
         raise Rejected("conflict", f"job {job.id} is completed; there is nothing to retry")
+    if job.ended and command.turn != job.retries + 1 and not isinstance(job.spec, VerifySpec):
+        raise Rejected("unclaimed", f"job {job.id} does not hold its target any more")
+    if job.ended or job.status == "retrying":
+        return [JobResumed(job.id, retry=True, clean=command.clean)]
     if job.status == "paused" or job.stopping == "pause":
         raise Rejected("conflict", f"job {job.id} is paused; resume it")
     _refuse_cancelling(job)

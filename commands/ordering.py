@@ -5,6 +5,7 @@ leaves a claim from which anyone can make the job, or retry it: the next who ask
 dispatcher. A claim is for one turn of its job, the first or a retry, and ends with that turn.
 """
 
+import secrets
 from typing import TypeAlias
 
 import msgspec
@@ -69,10 +70,18 @@ class Orders:
 
     async def retry(self, job: str, clean: bool, context: Context) -> Outcome:
         """Claim the target again, then let the job go on."""
-        history = await self._history(job, context)
-        if done := granted(history, context):
-            return Outcome(history, done)
-        state = jobs.decider.state(history)
+        for _ in range(ATTEMPTS):
+            history = await self._history(job, context)
+            if done := granted(history, context):
+                return Outcome(history, done)
+            try:
+                return await self._retried(job, jobs.decider.state(history), clean, context)
+            except Rejected as refusal:
+                if refusal.code != "unclaimed":  # it has ended since we looked
+                    raise
+        raise Rejected("busy", f"job {job} kept changing")
+
+    async def _retried(self, job: str, state: Job, clean: bool, context: Context) -> Outcome:
         if state.status not in ("failed", "cancelled") or isinstance(state.spec, VerifySpec):
             return await self._dispatch(RetryJob(job, clean), context)
         order = Order(job, state.target, state.store, state.priority, state.spec)
@@ -137,7 +146,7 @@ class Orders:
     async def _release(self, job: Job, context: Context) -> bool:
         """Whether the claim is not the job's any more."""
         command = ReleaseWeights(job.target, job.id, job.retries)
-        step = _step(context, f"release-{job.id}-{job.retries}")
+        step = _step(context, f"release-{secrets.token_hex(8)}")
         outcome = await self._dispatch(command, step)
         claim = weights.decider.state(outcome.history).claim
         return claim is None or claim.job != job.id

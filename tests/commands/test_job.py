@@ -296,7 +296,7 @@ def test_attempts_are_not_counted_lost_against_a_job_that_lives_commits_or_is_st
 def test_a_retry_forgives_the_lost_attempts_too() -> None:
     lost = [JobStarted(ID, n + 1, "w1") for n in range(LOST_ATTEMPTS_ALLOWED + 1)]
     failed = given(REQUESTED, *lost).when(StartAttempt(ID, "w1")).and_then()
-    assert failed.when(RetryJob(ID)).and_then().state.lost == 0
+    assert failed.when(RetryJob(ID, turn=1)).and_then().state.lost == 0
 
 
 def test_the_commit_begins_once() -> None:
@@ -323,7 +323,7 @@ def test_a_commit_that_fails_for_good_fails_the_job_which_may_then_be_retried() 
     failed = given(*COMMITTED).when(fail(retryable=False)).and_then()
     assert failed.state.status == "failed"
     assert not failed.state.committing
-    failed.when(RetryJob(ID)).then(JobResumed(ID, retry=True))
+    failed.when(RetryJob(ID, turn=1)).then(JobResumed(ID, retry=True))
 
 
 def test_an_install_completes_only_once_its_files_are_in_place() -> None:
@@ -341,9 +341,22 @@ def test_what_was_done_before_it_could_be_stopped_is_done(asked: JobEvent) -> No
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])
 def test_a_job_that_ended_badly_can_be_retried(how: str) -> None:
-    retried = given(*OVER[how]).when(RetryJob(ID))
+    retried = given(*OVER[how]).when(RetryJob(ID, turn=1))
     retried.then(JobResumed(ID, retry=True))
     retried.and_then().when(StartAttempt(ID, "w2")).then(JobStarted(ID, 2, "w2"))
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+@pytest.mark.parametrize("turn", [0, 2])
+def test_a_job_that_ended_is_retried_only_by_who_claimed_its_target_for_that(
+    how: str, turn: int
+) -> None:
+    given(*OVER[how]).when(RetryJob(ID, turn=turn)).then_rejected("unclaimed")
+
+
+def test_a_verification_claims_nothing_and_is_retried_as_it_is() -> None:
+    verify = JobRequested(ID, "org/model", "default", 1, VerifySpec())
+    given(verify, STARTED, LAST_ATTEMPT, FAILED).when(RetryJob(ID)).then(JobResumed(ID, retry=True))
 
 
 def test_a_retry_has_all_its_attempts_again() -> None:

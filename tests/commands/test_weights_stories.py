@@ -89,7 +89,7 @@ def granted(weights: Weights, command: WeightsCommand) -> tuple[WeightsEvent, ..
         return ()
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.lists(COMMANDS, min_size=20, max_size=60))
 def test_no_story_breaks_the_rules_of_a_target(story: list[WeightsCommand]) -> None:
     weights = decider.initial

@@ -1,0 +1,59 @@
+"""Every read model at once, on a real log that goes away and comes back."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from commands.jetstream import JetStreamLog
+from projections.catalog import PROJECTIONS
+from projections.checkpoints import status
+from projections.sharing import SharedLog
+from projections.table import Db
+from schemas.log import Commit, Head, Stream
+from schemas.message import Context
+from tests.contract import logs
+from tests.projections.keeping import assert_equal_to_a_fold, running
+from tests.projections.telling import Told, anything
+from tests.servers import Server
+from tests.support import eventually
+
+
+async def test_read_models_survive_a_restart_of_nats(
+    db: Db, database_url: str, private_nats: Callable[[], Awaitable[Server]]
+) -> None:
+    server = await private_nats()
+    heads: dict[Stream, Head] = {}
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(logs.connected([server.url]))
+        await logs.make_stream(client, "")
+        log = await stack.enter_async_context(logs.opened(client, ""))
+        shared = SharedLog(log)
+        for projection in PROJECTIONS:
+            await stack.enter_async_context(running(projection, shared, database_url))
+
+        written = await _write(log, heads, seed=1)
+        await eventually(lambda: _caught_up(db, len(written)), within=20)
+        server.kill()
+        await server.start()
+        written += await _write(log, heads, seed=2)
+        await eventually(lambda: _caught_up(db, len(written)), within=20)
+
+    for projection in PROJECTIONS:
+        await assert_equal_to_a_fold(db, projection, written)
+
+
+async def _write(log: JetStreamLog, heads: dict[Stream, Head], seed: int) -> list[Commit]:
+    told = Told()
+    anything(told, 60, seed)
+    written: list[Commit] = []
+    for commit in told.commits:
+        context = Context(
+            command=f"{seed}-{commit.position}", at=commit.at, actor=commit.actor, correlation="r"
+        )
+        at = heads.get(commit.stream, Head())
+        written.append(await log.append(commit.stream, at, commit.events, context))
+        heads[commit.stream] = Head(written[-1].position, written[-1].hash)
+    return written
+
+
+async def _caught_up(db: Db, end: int) -> bool:
+    return all(one.lag == 0 for one in await status(db, end))

@@ -113,7 +113,8 @@ class Response:
     def close(self) -> None:
         """Keep the connection if the body was read to its end, else let go of it."""
         whole = self._answer.isclosed() or self._answer.length == 0
-        self._answer.close()
+        with suppress(OSError):
+            self._answer.close()
         self._connections.give_back(self.url, self._connection, alive=whole)
 
     def discard(self) -> None:
@@ -152,11 +153,12 @@ class Connections:
 
         An idle connection that the server has closed meanwhile is replaced without a word.
         """
-        if (idle := self._idle.pop(url.origin, None)) is not None:
-            with suppress(ConnectionError, ssl.SSLError):
-                return self._ask(idle, url, headers)
-            self._drop()
+        idle = self._idle.pop(url.origin, None)
         try:
+            if idle is not None:
+                with suppress(ConnectionError, ssl.SSLError):
+                    return self._ask(idle, url, headers)
+                self._drop()
             return self._ask(self._connect(url), url, headers)
         except (OSError, http.client.HTTPException) as error:
             self._drop()
@@ -167,7 +169,7 @@ class Connections:
         if alive and connection.sock is not None:
             self._idle[url.origin] = connection
         else:
-            connection.close()
+            _close(connection)
 
     def abort(self) -> None:
         """Make whatever the stream waits for fail at once. For other threads."""
@@ -178,7 +180,7 @@ class Connections:
     def close(self) -> None:
         self._drop()
         for connection in self._idle.values():
-            connection.close()
+            _close(connection)
 
     def _ask(
         self, connection: http.client.HTTPConnection, url: Url, headers: Mapping[str, str]
@@ -229,7 +231,7 @@ class Connections:
 
     def _drop(self) -> None:
         if self._busy is not None:
-            self._busy.close()
+            _close(self._busy)
             self._busy = self._socket = None
 
 
@@ -243,3 +245,8 @@ def setback(url: Url, error: Exception, *, reached: bool = True) -> Setback:
         case _:
             why = f"failed: {type(error).__name__}"
     return Setback(f"{url.origin.host} {why}", reached=reached)
+
+
+def _close(connection: http.client.HTTPConnection) -> None:
+    with suppress(OSError):  # it was closed for us
+        connection.close()

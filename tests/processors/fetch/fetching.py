@@ -17,7 +17,8 @@ from schemas.plan import PlannedFile
 from tests.hub import Hub
 
 MIB = 1 << 20
-QUICK = Limits(stall=0.5, backoff=0.01, reserve=0)
+QUICK = Limits(backoff=0.01, reserve=0)
+IMPATIENT = Limits(stall=0.5, backoff=0.01, reserve=0)
 REPO = "org/model"
 
 

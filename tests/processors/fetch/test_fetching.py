@@ -1,5 +1,6 @@
 """A repository arrives as it was published, in as few requests as that takes."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -159,3 +160,21 @@ def test_a_folder_that_is_a_link_is_not_followed(hub: Hub, tmp_path: Path) -> No
         fetch.run()
 
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.chaos
+def test_20000_small_files_arrive(tmp_path: Path) -> None:
+    files = {f"part-{number % 97}/{number}.json": b"%d" % number for number in range(20_000)}
+    with Hub(Repo(REPO, files)) as hub:
+        fetch = Fetch(hub, tmp_path / "1")
+
+        started = time.monotonic()
+        fetch.run()
+        assert 20_000 / (time.monotonic() - started) > 100
+
+        assert hashes(tmp_path / "1") == published(hub)
+        asked = len(hub.recording.exchanges)
+        started = time.monotonic()
+        Fetch(hub, tmp_path / "2").run(tmp_path / "1")
+        assert time.monotonic() - started < 15
+        assert len(hub.recording.exchanges) == asked

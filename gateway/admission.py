@@ -115,13 +115,13 @@ def _refuse_without(access: Access, scope: Scope) -> None:
 
 def _namespace(request: AnyRequest, access: Access) -> str:
     """Which namespace the request is about, if the token may enter it."""
-    given = request.query_params.get("namespace") or request.headers.get(NAMESPACE_HEADER)
-    namespace = given or "default"
+    header = request.headers.get(NAMESPACE_HEADER) or "default"
+    namespace = request.query_params.get("namespace", header)
+    if not all(name == ALL or is_namespace(name) for name in (namespace, header)):
+        raise Rejected("invalid", "that can not be the name of a namespace")
     opt = request.route_handler.opt
     if namespace == ALL and not opt.get("lists"):
         raise Rejected("invalid", "this is about one namespace; name it")
-    if namespace != ALL and not is_namespace(namespace):
-        raise Rejected("invalid", "that can not be the name of a namespace")
     if not access.enters(namespace) or (namespace == SYSTEM and not opt.get("system")):
         raise Rejected("forbidden_namespace", f"this token may not enter the namespace {namespace}")
     return namespace

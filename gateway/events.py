@@ -30,7 +30,7 @@ from schemas.names import END
 PLACE = r"^[0-9]{1,18}(\.[0-9]{1,6})?$"
 
 Types: TypeAlias = Annotated[
-    tuple[str, ...],
+    list[str] | None,
     QueryParameter(
         name="type",
         max_items=100,
@@ -38,7 +38,7 @@ Types: TypeAlias = Annotated[
     ),
 ]
 Tail: TypeAlias = Annotated[
-    int | None, QueryParameter(ge=0, le=10_000, description="Events of the past to begin with.")
+    int | None, QueryParameter(gt=-1, le=10_000, description="Events of the past to begin with.")
 ]
 Place: TypeAlias = Annotated[
     str | None,
@@ -78,7 +78,7 @@ class Events(Controller):
         caller: From,
         subscriptions: Subscribe,
         connections: Open,
-        types: Types = (),
+        types: Types = None,
         aggregate: Text = None,
         id: Text = None,
         tail: Tail = None,
@@ -92,7 +92,7 @@ class Events(Controller):
         and `stream.seed.complete`. A place that is not one in this log, or one of another `epoch`,
         gets `stream.reset`.
         """
-        exact, families = types_of(types)
+        exact, families = types_of(types or ())
         filter = Filter(
             caller.namespaces,
             caller.access.sees_system,
@@ -114,7 +114,7 @@ class Events(Controller):
         ports: Handed,
         models: Models,
         fresh: Fresh,
-        types: Types = (),
+        types: Types = None,
         aggregate: Text = None,
         id: Text = None,
         correlation: Text = None,
@@ -129,7 +129,7 @@ class Events(Controller):
         seen = place(after) if after else None
         wanted = event_index.Wanted(
             namespace=caller.namespaces,
-            types=[name for text in types for name in text.split(",") if name],
+            types=[name for text in types or () for name in text.split(",") if name],
             aggregate=aggregate,
             id=id,
             correlation=correlation,

@@ -42,7 +42,7 @@ class Jobs(Controller):
         caller: From,
         models: Models,
         fresh: Fresh,
-        status: FromQuery[tuple[JobStatus, ...]] = (),
+        status: FromQuery[list[JobStatus] | None] = None,
         kind: Kind = None,
         model: Text = None,
         target: Text = None,
@@ -51,7 +51,7 @@ class Jobs(Controller):
         cursor: Cursor = None,
     ) -> Page[JobRow]:
         """List jobs, newest first."""
-        wanted = jobs.Wanted(caller.namespaces, status, kind or "", model or "", target or "")
+        wanted = jobs.Wanted(caller.namespaces, status or (), kind or "", model or "", target or "")
         async with models.open([jobs.projection.name], fresh, as_of) as view:
             return await jobs.page(view.db, wanted, Part(limit, cursor, view.as_of))
 

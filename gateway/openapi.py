@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, ControllerRouterHandler
 from litestar.types.composite_types import Dependencies
+from litestar.utils import get_enum_string_value
 
 from gateway.admission import NAMESPACE_HEADER, PUBLIC, QueryNames, handlers
 from gateway.idempotency import HEADER, WRITES
@@ -103,7 +104,7 @@ def _describe(
     """Correct what Litestar guessed, and add what holds for every route."""
     parameters = [_plain(p) for p in operation.get("parameters", ())]
     if path not in PUBLIC:
-        parameters += _common(method)
+        parameters += _common(method, handler.opt["lists"])
         operation["security"] = [{"bearer": []}]
         operation["x-scope"] = handler.opt["scope"]
     operation["parameters"] = parameters
@@ -118,7 +119,11 @@ def _describe(
 
 def _responses(handler: HTTPRouteHandler, schemas: Mapping[Any, Document]) -> Document:
     answer = _answer(handler)
-    content = {} if answer is None else {str(handler.media_type): schemas[answer]}
+    content = (
+        {}
+        if answer is None
+        else {get_enum_string_value(handler.media_type or JSON): schemas[answer]}
+    )
     responses: Document = {str(handler.status_code): _content("Done", content)}
     for status, spec in (handler.responses or {}).items():
         responses[str(status)] = _content(spec.description, _media(spec, schemas))
@@ -127,7 +132,10 @@ def _responses(handler: HTTPRouteHandler, schemas: Mapping[Any, Document]) -> Do
 
 def _media(spec: ResponseSpec, schemas: Mapping[Any, Document]) -> Mapping[str, Document]:
     """A specification may name several media types, separated by commas."""
-    return {kind: schemas[spec.data_container] for kind in str(spec.media_type).split(", ")}
+    return {
+        kind: schemas[spec.data_container]
+        for kind in get_enum_string_value(spec.media_type).split(", ")
+    }
 
 
 def _content(description: str, schemas: Mapping[str, Document]) -> Document:
@@ -149,11 +157,15 @@ def _plain(parameter: Document) -> Document:
     return {key: parameter[key] for key in parameter if key in kept} | {"schema": schema}
 
 
-def _common(method: str) -> list[Document]:
-    namespace = {"type": "string", "pattern": NAMESPACE.replace("^", r"^(\*|").replace("$", ")$")}
+def _common(method: str, lists: bool) -> list[Document]:
+    """The parameters of every route. Where `lists`, the namespace may be `*`."""
+    name = NAMESPACE.strip("^$")
+    choices = rf"(\*|{name})" if lists else name
+    namespace = {"type": "string", "pattern": f"^{choices}$"}
+    header = {"type": "string", "pattern": f"^({choices})?$"}
     common = [
         _parameter("namespace", "query", "The tenant, `default` unless said.", namespace),
-        _parameter(NAMESPACE_HEADER, "header", "The same, when not in the query.", namespace),
+        _parameter(NAMESPACE_HEADER, "header", "The same, when not in the query.", header),
     ]
     if method in WRITES:
         key = {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"}

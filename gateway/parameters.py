@@ -8,6 +8,8 @@ from schemas.names import END, SECRET, TARGET, ULID
 
 LAST_POSITION = 2**63 - 1
 
+# Of numbers that may be 0 it says `gt=-1`: Litestar leaves `ge=0` out of its description.
+
 JobPath: TypeAlias = Annotated[
     str, PathParameter(pattern=ULID + END, description="A job's id, a ULID.")
 ]
@@ -38,24 +40,28 @@ Text: TypeAlias = Annotated[
     str | None, QueryParameter(pattern=r"^[^\x00-\x1f\x7f]+$" + END, max_length=200)
 ]
 Position: TypeAlias = Annotated[
-    int | None, QueryParameter(ge=0, le=LAST_POSITION, description="A position in the log.")
+    int | None, QueryParameter(gt=-1, le=LAST_POSITION, description="A position in the log.")
 ]
 MinSequence: TypeAlias = Annotated[
     int | None,
     QueryParameter(
-        ge=0,
+        gt=-1,
         le=LAST_POSITION,
         description="Wait until the answer holds what was written up to this position.",
     ),
 ]
 MinSequenceHeader: TypeAlias = Annotated[
-    int | None, HeaderParameter(name="X-Min-Sequence", ge=0, le=LAST_POSITION)
+    int | None, HeaderParameter(name="X-Min-Sequence", gt=-1, le=LAST_POSITION)
 ]
-TIME = r"^[0-9A-Za-z:.+-]{1,40}$" + END
+MOMENT = (
+    r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
+    r"(Z|[+-][0-2][0-9]:[0-5][0-9])"
+)
+TIME = f"^{MOMENT}$" + END
 AsOf: TypeAlias = Annotated[
     str | None,
     QueryParameter(
-        pattern=TIME,
+        pattern=f"^({MOMENT}|(seq:)?[0-9]{{1,18}})$" + END,
         description="How things stood at a time (RFC 3339), or at a position (`seq:4711`).",
     ),
 ]

@@ -11,7 +11,7 @@ import psycopg
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from gateway.parameters import LAST_POSITION, MinSequence, MinSequenceHeader
+from gateway.parameters import MinSequence, MinSequenceHeader
 from gateway.ports import Connect, Db
 from projections import event_index
 from projections.checkpoints import Positions
@@ -20,7 +20,7 @@ from schemas.message import Rejected
 
 CONNECT_SECONDS = 3.0
 QUERY_SECONDS = 10.0
-SEQUENCE = re.compile(r"(?:seq:)?([0-9]{1,19})")
+SEQUENCE = re.compile(r"(?:seq:)?([0-9]{1,18})")
 
 
 class View(NamedTuple):
@@ -77,7 +77,7 @@ class Reading:
             return await event_index.position_at(db, then)
 
     async def _refuse_beyond(self, position: int) -> None:
-        end = 0 if position > LAST_POSITION else await self._log.end()
+        end = await self._log.end()
         if position > end:
             raise Rejected(
                 "sequence_beyond_log", f"the log ends at {end}, before {position}", end=end

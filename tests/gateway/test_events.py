@@ -317,6 +317,48 @@ async def test_what_the_ring_has_forgotten_is_read_from_the_log(small: Rig) -> N
     assert ids(tail) == wanted[-400:]
 
 
+async def test_a_client_that_wants_few_of_many_events_is_led_to_them_by_the_index(
+    nats_url: str, stream_prefix: str, database_url: str, tmp_path: Path
+) -> None:
+    async with gateway(nats_url, stream_prefix, tmp_path, database_url, settings=SMALL) as rig:
+        rare, wanted = str(ULID()), list[str]()
+        for number in range(1200):
+            commit = await append(rig, 2, rare if number % 100 == 0 else "")
+            if number % 100 == 0:
+                wanted += [f"{commit.position}.{index}" for index in range(2)]
+        await rig.get("/events/log", limit=1, min_sequence=await rig.log.end())
+
+        query = f"aggregate=job&id={rare}"
+        async with rig.stream(f"after=0&{query}") as messages:
+            whole = await seeded(messages)
+        async with rig.stream(f"after={wanted[0]}&{query}") as messages:
+            rest = await seeded(messages)
+        async with rig.stream(f"tail=21&{query}") as messages:
+            tail = await seeded(messages)
+        async with rig.stream(f"tail=5&{query}&type=job.paused") as messages:
+            paused = await seeded(messages)
+        async with rig.stream(f"tail=99&{query}") as messages:
+            all_ = await seeded(messages)
+
+    assert ids(whole) == ids(all_) == wanted
+    assert ids(rest) == wanted[1:]
+    assert ids(tail) == wanted[-21:]
+    assert ids(paused) == wanted[1::2][-5:]
+
+
+async def test_without_the_index_a_tail_looks_through_the_log(small: Rig) -> None:
+    rare = str(ULID())
+    first = await append(small, 1, rare)
+    for _ in range(700):
+        await append(small, 1)
+    second = await append(small, 1, rare)
+
+    async with small.stream(f"tail=2&aggregate=job&id={rare}") as messages:
+        found = await seeded(messages)
+
+    assert ids(found) == [f"{first.position}.0", f"{second.position}.0"]
+
+
 async def test_a_connection_on_which_nothing_happens_is_kept_alive(small: Rig) -> None:
     async with small.stream() as messages:
         said = [(await anext(messages)).comment for _ in range(3)]

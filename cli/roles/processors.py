@@ -6,6 +6,8 @@ import socket
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from psycopg import Error as PostgresError
+
 from cli.assembling import Parts, assemble
 from cli.failures import Misused
 from cli.roles.choosing import chosen
@@ -61,8 +63,11 @@ def name() -> str:
 
 def _watchdog(parts: Parts, dispatcher: Dispatcher) -> Watchdog:
     async def jobs() -> Sequence[tuple[str, str]]:
-        async with parts.pool.connection() as db:
-            return await unfinished(db)
+        try:
+            async with parts.pool.connection() as db:
+                return await unfinished(db)
+        except PostgresError as error:
+            raise OSError(f"Postgres does not answer: {error}") from error
 
     lease = parts.settings.lease_seconds
     return Watchdog(jobs, Jobs(parts.log), parts.live, dispatcher, lease)

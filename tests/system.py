@@ -69,10 +69,17 @@ class System:
                 start_new_session=True,
             )
 
+    def join(self, role: str, name: str) -> None:
+        """Start one more replica of projections or processors, and wait until it is ready."""
+        port = str(free_ports(1)[0])
+        self.launch(role, name, MLLM_METRICS_PORT=port)
+        self._until_answers(name, port, "metrics")
+
     def until_ready(self, role: str) -> None:
         port = self.env["MLLM_PORT"] if role == "gateway" else self.env[f"PORT_{role}"]
-        path = "healthz" if role == "gateway" else "metrics"
+        self._until_answers(role, port, "healthz" if role == "gateway" else "metrics")
 
+    def _until_answers(self, role: str, port: str, path: str) -> None:
         def answers() -> bool:
             assert self.processes[role].poll() is None, self.log(role)
             try:

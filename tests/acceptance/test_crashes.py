@@ -9,7 +9,6 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from cli.embedded.nats import free_ports
 from tests.acceptance.test_installing import MIB, assert_installed, fresh
 from tests.acceptance.test_stopping import sent, slowly
 from tests.hub import Hub, Repo
@@ -73,7 +72,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
         job = mortal.install(repo.id)["job"]["id"]
         wait(lambda: sent(hub, repo) > 8 * MIB, 30, lambda: mortal.log("processors"))
         mortal.send("processors", SIGSTOP)
-    mortal.launch("processors", "other", MLLM_METRICS_PORT=str(free_ports(1)[0]))
+    mortal.join("processors", "other")
 
     done = mortal.until(job, within=60)
     before = state(mortal.weights), mortal.events(job)
@@ -94,7 +93,7 @@ def _idle(pid: int) -> bool:
 
 
 def test_two_workers_share_the_work_and_do_nothing_twice(mortal: System, hub: Hub) -> None:
-    mortal.launch("processors", "other", MLLM_METRICS_PORT=str(free_ports(1)[0]))
+    mortal.join("processors", "other")
     repos: list[Repo] = [fresh(hub, big=MIB) for _ in range(12)]
 
     jobs = [mortal.install(repo.id)["job"]["id"] for repo in repos]
@@ -110,7 +109,7 @@ def test_a_worker_told_to_stop_hands_its_job_over_at_once(mortal: System, hub: H
     with slowly(hub, MIB):
         job = mortal.install(repo.id)["job"]["id"]
         wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: mortal.log("processors"))
-        mortal.launch("processors", "other", MLLM_METRICS_PORT=str(free_ports(1)[0]))
+        mortal.join("processors", "other")
         mortal.stop("processors")
         handed = time.monotonic()
         wait(lambda: mortal.job(job)["attempt"] == 2, 10, lambda: mortal.log("other"))

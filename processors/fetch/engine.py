@@ -205,9 +205,10 @@ class Fetcher:
         try:
             while not self._over.wait(LOOK_EVERY):
                 self._check_space(0)
-                due = time.monotonic() - synced_at >= SYNC_EVERY
-                if self.progress.network - synced >= (0 if due else SYNC_BYTES):
-                    synced = self.progress.network
+                grown = self.progress.network - synced
+                due = grown and time.monotonic() - synced_at >= SYNC_EVERY
+                if due or grown >= SYNC_BYTES:
+                    synced += grown
                     staging.sync()
                     synced_at = time.monotonic()
         except Halted:

@@ -33,7 +33,6 @@ class Incoming:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._fd = -1
-        self._settling = False
         self._retried = False
         known = staging.known(file)
         self._spans = Spans(known.spans) if known else Spans()
@@ -76,21 +75,13 @@ class Incoming:
         """Hash what has become contiguous, unless another stream is at it."""
         self._hash.advance(self._prefix)
 
-    def complete(self) -> bool:
-        """Whether every byte is there and hashed. True for one caller, who then must `settle`.
-
-        To be asked after `advance`, by every stream that ends a claim.
-        """
-        with self._lock:
-            first = self._hash.position == self.file.size and not self._settling
-            self._settling = self._settling or first
-            return first
-
     def settle(self) -> bool:
         """Keep the file if its hash is right; begin it anew if it is wrong for the first time.
 
-        False in the second case. Raises `VerificationFailed` in the third.
+        For whoever is left when all bytes are there and nobody else is at it. False in the second
+        case. Raises `VerificationFailed` in the third.
         """
+        self.advance()  # what came while another stream, now gone, had the turn
         actual = self._hash.hexdigest()
         if actual == self.file.digest:
             self._staging.finish(self.file, self._fd)
@@ -106,7 +97,6 @@ class Incoming:
         self._progress.stored(self.file.path, -self._spans.covered)
         self._spans = Spans()
         self._hash = self._new_hash()
-        self._settling = False
         return False
 
     def close(self) -> None:

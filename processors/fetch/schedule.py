@@ -30,14 +30,12 @@ class Work:
 class Claim:
     """Bytes [start, end) of a file, to be fetched by one stream.
 
-    `alone`: the claim holds everything that is missing, so that no other stream is concerned.
-    The bytes may all be there already, if only the hash is left to do.
+    Some of them may be there already: all, if only the hash is left to do.
     """
 
     work: Work
     start: int
     end: int
-    alone: bool
 
 
 class Schedule:
@@ -78,11 +76,12 @@ class Schedule:
                 self._changed.wait()
             return None
 
-    def release(self, claim: Claim) -> None:
-        """The stream is done with its claim, for better or for worse."""
+    def release(self, claim: Claim) -> bool:
+        """The stream is done with its claim. True if it was the last one of its file."""
         with self._changed:
             claim.work.streams -= 1
             self._changed.notify_all()
+            return not claim.work.streams and not claim.work.todo
 
     def fetch_whole(self, claim: Claim) -> None:
         """The server ignores ranges: put the claim back, and send one stream for all there is."""
@@ -135,12 +134,12 @@ class Schedule:
         if work.whole or size <= self._limits.part:
             start = min(start for start, _ in work.todo)
             work.todo.clear()
-            return Claim(work, start, size, alone=True)
+            return Claim(work, start, size)
         start, end = work.todo.popleft()
         cut = min(end, start + self._part(work, end - start))
         if cut < end:
             work.todo.appendleft((cut, end))
-        return Claim(work, start, cut, alone=False)
+        return Claim(work, start, cut)
 
     def _part(self, work: Work, gap: int) -> int:
         left = gap + sum(end - start for start, end in work.todo)

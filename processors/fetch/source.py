@@ -42,6 +42,10 @@ class Source:
     token: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        if not (self.token.isascii() and self.token.isprintable()):  # it would show in an error
+            raise NotAllowed("the token holds characters that no token has")
+
     def url(self, path: str) -> Url:
         """The address of a file. Raises `FetchFailed` when the endpoint is no address."""
         resolve = f"{quote(self.repo)}/resolve/{quote(self.commit, safe='')}/{quote(path)}"
@@ -77,7 +81,7 @@ class Body:
 
 
 class Opener:
-    """Opens files at a source. Thread-safe; remembers for a while where it was redirected to."""
+    """Opens files at a source. Thread-safe; remembers for a while where a big file really is."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -119,16 +123,13 @@ class Opener:
             self._check_commit(response)
             response.discard()
             url = url.follow(location)
-            self._links[path] = url, time.monotonic() + LINK_LIFE
+            if span is not None:  # more parts are to come
+                self._links[path] = url, time.monotonic() + LINK_LIFE
         raise FetchFailed(f"{path}: more than {MOST_REDIRECTS} redirects", retryable=False)
 
     def _link(self, path: str) -> Url:
         url, expires = self._links.get(path, (None, 0.0))
         return url if url is not None and time.monotonic() < expires else self.source.url(path)
-
-    def forget(self, path: str) -> None:
-        """Do without the redirect of a file that is done, or whose link has gone stale."""
-        self._links.pop(path, None)
 
     def _headers(self, url: Url, span: Span | None) -> dict[str, str]:
         headers = {"User-Agent": "mllm", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -183,7 +184,7 @@ class Opener:
         if status == 416:
             return FetchFailed(f"{path} is shorter than listed", retryable=False)
         if response.url.origin != self._home:
-            self.forget(path)
+            self._links.pop(path, None)
             return Setback(f"{host} no longer takes its own link: it answered {status}")
         return denial(status, response.headers, f"{self.source.repo}/{path}")
 

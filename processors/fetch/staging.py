@@ -45,12 +45,16 @@ class Staging:
         self.wanted = {file.path: file for file in files}
         gate()
         content(directory).mkdir(parents=True, exist_ok=True)
-        self._tree = Tree(content(directory))
-        self._known = self._recall(read_journal(directory))
-        gate()
-        self._tree.sweep(self._known)
         self._ids: dict[str, int] = {}
-        self._journal = self._rewritten()
+        self._tree = Tree(content(directory))
+        try:
+            self._known = self._recall(read_journal(directory))
+            gate()
+            self._tree.sweep(self._known)
+            self._journal = self._rewritten()
+        except BaseException:
+            self._tree.close()
+            raise
 
     def known(self, file: PlannedFile) -> Remembered | None:
         """What was there of `file` when we began, or has been taken over since."""

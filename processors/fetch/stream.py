@@ -21,9 +21,7 @@ MOST_CHUNKS = 256  # the kernel takes 1,024 at once
 
 @dataclass(frozen=True)
 class Session:
-    """What the streams of one fetch share. `settle` is called with each file that is complete:
-    all bytes are there, and their hash is known but not yet judged.
-    """
+    """What the streams of one fetch share. `settle` is called with each file that is all there."""
 
     gate: Gate
     limits: Limits
@@ -69,17 +67,14 @@ class Stream(threading.Thread):
             self.join(0.05)
 
     def _serve(self, claim: Claim) -> None:
-        work = claim.work
+        claim.work.incoming.open()
         try:
-            work.incoming.open()
             self._fetch(claim)
-            work.incoming.advance()
         except RangeIgnored:
             self._session.schedule.fetch_whole(claim)
-        finally:
-            self._session.schedule.release(claim)
-        if work.incoming.complete():
-            self._session.settle(work)
+        claim.work.incoming.advance()
+        if self._session.schedule.release(claim):
+            self._session.settle(claim.work)
 
     def _fetch(self, claim: Claim) -> None:
         """Receive what is missing of the claim, however often the server lets us down."""
@@ -95,11 +90,12 @@ class Stream(threading.Thread):
 
     def _receive(self, incoming: Incoming, span: Span | None, patience: Patience) -> None:
         session, path = self._session, incoming.file.path
+        most = session.limits.chunk
         with (
             closing(session.opener.open(self._connections, incoming.file, span)) as body,
             closing(Shelf(incoming)) as shelf,  # what has arrived is kept, come what may
         ):
-            while chunk := body.read(session.limits.chunk):
+            while chunk := body.read(most):
                 session.progress.received(path, len(chunk))
                 if shelf.put(body.position - len(chunk), chunk):
                     patience.refill()

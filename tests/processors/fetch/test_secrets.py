@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.loopback_hub import Source as Content
-from processors.fetch.errors import FetchError, FetchFailed
+from processors.fetch.errors import FetchError, FetchFailed, NotAllowed
 from processors.fetch.http import Url
 from processors.fetch.source import Source
 from tests.hub import Account, Hub, Refuse, Repo, generated
@@ -87,3 +87,11 @@ def test_what_is_said_and_raised_holds_no_token_and_no_signature(hub: Hub, tmp_p
 
 def test_a_token_is_not_in_the_representation_of_its_source() -> None:
     assert TOKEN not in repr(Source("https://hub.example", REPO, "main", TOKEN))
+
+
+@pytest.mark.parametrize("token", ["hf_x\r\nX-Evil: 1", "hf_ü", "hf_\0"])
+def test_a_token_that_would_break_a_header_is_refused_without_being_repeated(token: str) -> None:
+    with pytest.raises(NotAllowed) as caught:
+        Source("https://hub.example", REPO, "main", token)
+
+    assert "hf_" not in str(caught.value)

@@ -16,7 +16,7 @@ demo: setup
 	$(BIN)/mllm demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Creating the read models' tables, and refusing those of another version."""
 
 from psycopg.rows import scalar_row
+from psycopg.sql import SQL
 
 from projections import checkpoints
 from projections.catalog import PROJECTIONS
@@ -31,14 +32,16 @@ async def migrate(db: Db) -> None:
         if found is not None and found > SCHEMA:
             raise SchemaMismatch(_newer(found))
         await db.execute(checkpoints.TABLE)
-        for projection in PROJECTIONS:
-            for table in projection.tables:
-                for statement in (*creation(table), *indexes(table)):
-                    await db.execute(statement)
-            await db.execute(
-                "INSERT INTO checkpoints (name) VALUES (%s) ON CONFLICT DO NOTHING",
-                [projection.name],
+        tables = [table for projection in PROJECTIONS for table in projection.tables]
+        await db.execute(
+            SQL("; ").join(
+                statement for table in tables for statement in (*creation(table), *indexes(table))
             )
+        )
+        await db.execute(
+            "INSERT INTO checkpoints (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
+            [[projection.name for projection in PROJECTIONS]],
+        )
         await db.execute(
             "INSERT INTO read_models (schema) VALUES (%s)"
             " ON CONFLICT (single) DO UPDATE SET schema = excluded.schema",

@@ -87,8 +87,9 @@ async def check(nats: Client, prefix: str) -> None:
     """Raises `Misused`, in one line, unless `migrate` of this very version has been here."""
     js = nats.jetstream(timeout=10)
     called = names(prefix)
-    wanted = [called.log, called.keys, called.work, called.live, called.job_logs]
-    for name in (part.stream for part in wanted):
+    log, keys, work_queue, live_state, lines = called
+    wanted = (log.stream, keys.stream, work_queue.stream, live_state.stream, lines.stream)
+    for name in wanted:
         try:
             info = await js.stream_info(name)
         except NotFoundError as error:

@@ -8,7 +8,7 @@ from typing import Protocol
 from processors.choice import choose
 from processors.fetch.layout import check_paths
 from processors.hub import Listing
-from schemas.live import LiveState, StoreBeat
+from schemas.live import StoreBeat
 from schemas.message import Rejected
 from schemas.plan import Disk, Plan, PlannedFile, Wanted, content_key
 from schemas.secrets import Secrets
@@ -23,12 +23,18 @@ class Lister(Protocol):
     async def list(self, repo: str, revision: str, token: str) -> Listing: ...
 
 
+class Stores(Protocol):
+    """What the planner needs of the live state."""
+
+    async def stores(self) -> Sequence[StoreBeat]: ...
+
+
 class HubPlanner:
     """A `Planner` that asks the Hub for the files and the stores for the room."""
 
-    def __init__(self, hub: Lister, live: LiveState, secrets: Secrets, default_store: str) -> None:
+    def __init__(self, hub: Lister, stores: Stores, secrets: Secrets, default_store: str) -> None:
         self._hub = hub
-        self._live = live
+        self._stores = stores
         self._secrets = secrets
         self._default_store = default_store
 
@@ -60,7 +66,7 @@ class HubPlanner:
             bytes=total(files),
             key=content_key(wanted.repo, listing.commit, files),
             license=listing.license,
-            disk=room(store, await self._live.stores(), total(files)),
+            disk=room(store, await self._stores.stores(), total(files)),
         )
 
 

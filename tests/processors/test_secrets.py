@@ -1,8 +1,10 @@
 """Secrets: one contract for the files and for Postgres."""
 
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import psycopg
 import pytest
@@ -12,12 +14,16 @@ from processors.secrets import TABLE, FileSecrets, PostgresSecrets
 from schemas.message import Rejected
 from schemas.secrets import Secrets
 
+Db: TypeAlias = psycopg.AsyncConnection[Any]
+Pool: TypeAlias = AsyncConnectionPool[Db]
+
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[AsyncConnectionPool]:
-    async with AsyncConnectionPool(
+async def pool(database_url: str) -> AsyncGenerator[Pool]:
+    pool: Pool = AsyncConnectionPool(
         database_url, min_size=1, max_size=2, kwargs={"autocommit": True}, open=False
-    ) as pool:
+    )
+    async with pool:
         async with pool.connection() as db:
             await db.execute(TABLE)
         yield pool
@@ -29,7 +35,7 @@ def files(tmp_path: Path) -> Secrets:
 
 
 @pytest.fixture
-def rows(pool: AsyncConnectionPool) -> Secrets:
+def rows(pool: Pool) -> Secrets:
     return PostgresSecrets(pool.connection, "a key of some length")
 
 
@@ -76,7 +82,7 @@ async def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "default" / "hub").stat().st_mode) == 0o600
 
 
-async def test_a_row_is_sealed_and_bound_to_its_name(pool: AsyncConnectionPool) -> None:
+async def test_a_row_is_sealed_and_bound_to_its_name(pool: Pool) -> None:
     secrets = PostgresSecrets(pool.connection, "a key of some length")
     await secrets.set("default", "hub", "hf_value")
     async with pool.connection() as db:
@@ -89,7 +95,7 @@ async def test_a_row_is_sealed_and_bound_to_its_name(pool: AsyncConnectionPool) 
         await secrets.get("default", "other")
 
 
-async def test_another_key_opens_nothing(pool: AsyncConnectionPool) -> None:
+async def test_another_key_opens_nothing(pool: Pool) -> None:
     await PostgresSecrets(pool.connection, "a key of some length").set("default", "hub", "value")
 
     with pytest.raises(Rejected) as caught:
@@ -97,15 +103,11 @@ async def test_another_key_opens_nothing(pool: AsyncConnectionPool) -> None:
     assert caught.value.code == "secrets_unavailable"
 
 
-async def test_postgres_out_of_reach_is_said_so(database_url: str) -> None:
-    async def nowhere() -> psycopg.AsyncConnection:
-        return await psycopg.AsyncConnection.connect("host=/nowhere connect_timeout=1")
-
-    from contextlib import asynccontextmanager
-
+async def test_postgres_out_of_reach_is_said_so() -> None:
     @asynccontextmanager
-    async def connect() -> AsyncIterator[psycopg.AsyncConnection]:
-        async with await nowhere() as db:
+    async def connect() -> AsyncGenerator[Db]:
+        nowhere = "host=/nowhere connect_timeout=1"
+        async with await psycopg.AsyncConnection.connect(nowhere) as db:
             yield db
 
     with pytest.raises(Rejected) as caught:

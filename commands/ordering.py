@@ -6,6 +6,8 @@ dispatcher. A claim is for one turn of its job, the first or a retry, and ends w
 """
 
 import secrets
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import msgspec
@@ -16,18 +18,25 @@ from commands.decider import granted
 from commands.weights import Installed
 from schemas.job import (
     CancelJob,
+    CompleteJob,
     DeleteSpec,
     InstallSpec,
     Job,
     Order,
     RequestJob,
     RetryJob,
+    StartAttempt,
     VerifySpec,
 )
 from schemas.log import Commit, Dispatch, EventLog, Outcome, Stream
-from schemas.message import Context, Rejected
+from schemas.message import Command, Context, Rejected
 from schemas.names import weights_id
-from schemas.weights import ReleaseWeights, ReserveWeights, WeightsReserved
+from schemas.weights import (
+    ReleaseWeights,
+    ReserveWeights,
+    WeightsInstalled,
+    WeightsReserved,
+)
 
 DELETE_KEY = "delete"
 ATTEMPTS = 4
@@ -98,6 +107,7 @@ class Orders:
 
     async def complete_claim(self, claim: WeightsReserved, context: Context) -> Outcome:
         """Make the job of a claim, or begin its next turn, should that not have happened yet."""
+        await self._end_predecessor(claim, context)
         request = RequestJob(claim.job, claim.target, claim.store, claim.priority, claim.spec)
         outcome = await self._dispatch(request, _step(context, f"request-{claim.job}"))
         if jobs.decider.state(outcome.history).retries >= claim.turn:
@@ -109,6 +119,25 @@ class Orders:
         """End the claim of a job that has ended."""
         if job.ended and not isinstance(job.spec, VerifySpec):
             await self._release(job, context)
+
+    async def _end_predecessor(self, claim: WeightsReserved, context: Context) -> None:
+        """Complete the job that let go of the target before, should its worker have died with the
+        deed recorded and the job not: whoever went on with it would undo what comes now."""
+        stream = Stream(context.namespace, weights.decider.aggregate, weights_id(claim.target))
+        before, done = _before(await self._log.load(stream, fresh=True), claim)
+        if before is None or done is None or before.job == claim.job:
+            return
+        for _ in range(ATTEMPTS):
+            job = jobs.decider.state(await self._history(before.job, context))
+            if job.ended:
+                return
+            command: Command = CompleteJob(job.id, job.attempt, done.bytes, done.files)
+            if job.status != "running":
+                command = StartAttempt(job.id, "orders")
+            step = f"{type(command).__name__}-{job.id}-{job.attempt}"
+            with suppress(Rejected):  # it moved: look again
+                await self._dispatch(command, _step(context, step))
+        raise Rejected("busy", f"job {before.job} is about to end")
 
     async def _ordered(self, order: Order, context: Context) -> Outcome:
         match await self._claim(_reservation(order), context):
@@ -173,6 +202,22 @@ def _holder(outcome: Outcome) -> Holder:
     holder = state.claim or state.installed
     assert holder is not None
     return holder
+
+
+def _before(
+    history: Sequence[Commit], claim: WeightsReserved
+) -> tuple[WeightsReserved | None, WeightsInstalled | None]:
+    """The claim that `claim` followed, and what was last installed until then."""
+    before: WeightsReserved | None = None
+    installed: WeightsInstalled | None = None
+    for event in (event for commit in history for event in commit.events):
+        if isinstance(event, WeightsInstalled):
+            installed = event
+        elif isinstance(event, WeightsReserved):
+            if (event.job, event.turn) == (claim.job, claim.turn):
+                break
+            before = event
+    return before, installed
 
 
 def _step(context: Context, step: str) -> Context:

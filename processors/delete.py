@@ -25,9 +25,12 @@ class DeleteRunner:
         job, layout = attempt.job, self._store.layout
         target = layout.target(attempt.namespace, job.target)
         found = await in_thread(manifests.read, target)
-        sha256 = await in_thread(manifests.digest_of, target)
+        sha256 = await in_thread(manifests.digest_of, target) or ""
         await attempt.enter("remove")
-        await begin_commit(attempt, job.manifest or sha256 or "")
-        await in_thread(place.remove, target, layout.trash, attempt.hold.check)
+        if not job.committing:
+            await begin_commit(attempt, sha256)
+        # An earlier attempt may have removed it, and what is there now came after that.
+        if not job.committing or sha256 == job.manifest:
+            await in_thread(place.remove, target, layout.trash, attempt.hold.check)
         await tell(attempt, RecordDeleted(job.target, job.id))
         return Done(found.bytes if found else 0, len(found.files) if found else 0)

@@ -138,12 +138,11 @@ class Worker:
 
     async def _serve(self, taken: Taken) -> None:
         seen = await self._look(taken.namespace, taken.job)
-        if seen.job.status in ("absent", "paused", "completed", "failed"):
-            await taken.done()
-        elif seen.job.status == "cancelled":
-            await self._runners[seen.job.kind].clean(taken.namespace, seen.job)
-            await taken.done()
-        elif await self._elsewhere(taken, seen):
+        job = seen.job
+        if job.status == "completed" or (job.status == "cancelled" and not job.keep_partial):
+            await self._runners[job.kind].clean(taken.namespace, job)
+        resting = job.ended or job.status in ("absent", "paused")
+        if resting or await self._elsewhere(taken, seen):
             await taken.done()
         else:
             await self._attempt(taken, seen)

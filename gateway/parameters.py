@@ -32,7 +32,7 @@ Cursor: TypeAlias = Annotated[
     str | None,
     QueryParameter(
         pattern=r"^[A-Za-z0-9_=.:~-]+$" + END,
-        max_length=512,
+        max_length=2048,
         description="The `nextCursor` of the page before.",
     ),
 ]

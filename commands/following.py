@@ -99,6 +99,7 @@ class Follower:
                     await self._make_consumer()
                 _stop_if_cancelled()
                 if batch := await self._batch():
+                    self._after = batch[-1].position
                     yield batch
             except (_Lost, TimeoutError, NatsError, APIError) as error:
                 logger.debug("following %s begins again: %s", self._stream, error)
@@ -153,8 +154,6 @@ class Follower:
                 self._status(message)
             elif stored := self._take(message):
                 batch.append(stored)
-        if batch:
-            self._after = batch[-1].position
         if self._credit <= 0:
             await self._pull()
         return batch

@@ -183,6 +183,38 @@ async def test_a_follower_survives_a_connection_that_is_cut_again_and_again(
             await listener.has_heard(250)
 
 
+async def test_a_follower_that_can_not_ask_for_more_forgets_nothing_it_was_sent(
+    nats_url: str, stream_prefix: str, jetstream_log: JetStreamLog
+) -> None:
+    await append_many(jetstream_log, 0, CREDIT + 200)
+    heard: list[int] = []
+    async with (
+        asyncio.timeout(30),
+        asyncio.TaskGroup() as tasks,
+        proxy(nats_url) as between,
+        logs.connected([between.url], pending_size=0) as client,  # nothing waits for better times
+        logs.opened(client, stream_prefix) as far_log,
+        aclosing(following(far_log, 0)) as batches,
+    ):
+
+        async def sent() -> bool:
+            return client.stats["in_msgs"] >= CREDIT
+
+        async def cut_off() -> bool:
+            return client.is_reconnecting
+
+        async for batch in batches:
+            if not heard:
+                await eventually(sent)
+                await between.down()
+                await eventually(cut_off)
+                tasks.create_task(between.up())
+            heard += [commit.position for commit in batch]
+            if heard[-1] == CREDIT + 200:
+                break
+    assert heard == list(range(1, CREDIT + 201))
+
+
 async def test_a_follower_that_is_stopped_leaves_nothing_behind(
     nats_url: str, stream_prefix: str, jetstream_log: JetStreamLog
 ) -> None:

@@ -1,4 +1,4 @@
-"""`mllm demo`: the main job from start to finish, on real servers, with the commands one would type.
+"""`mllm demo`: the main job from start to finish, on real servers, by the commands one would type.
 
 It keeps to itself: a temporary directory holds its data and its configuration, and nothing of it is
 left when it ends.

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from processors.fetch import commit as place
 from processors.fetch.layout import Layout
 from processors.work import QueueError
 from schemas.job import Job, Look
@@ -90,7 +91,7 @@ class StoreKeeper:
             if stale(seen.job, partial.path):
                 await asyncio.to_thread(shutil.rmtree, partial.path, ignore_errors=True)
                 logger.info("removed what job %s had left behind", partial.job)
-        await asyncio.to_thread(shutil.rmtree, self._store.layout.trash, ignore_errors=True)
+        await asyncio.to_thread(place.empty, self._store.layout.trash)
 
 
 def partials(layout: Layout) -> list[Partial]:

@@ -83,9 +83,10 @@ class Remembered:
 
 @dataclass
 class Memory:
-    """What a journal says, by path."""
+    """What a journal says, by path. `length` is how many bytes of it can be read."""
 
     owner: Owner | None = None
+    length: int = 0
     files: dict[str, Remembered] = field(default_factory=dict[str, "Remembered"])
     closed: bool = False
 
@@ -144,10 +145,10 @@ def read(path: Path, boot: str) -> Memory:
     owners = [line for _, line in lines if isinstance(line, Owner)]
     if not owners:
         return Memory()
-    memory = Memory(owners[-1], closed=isinstance(lines[-1][1], Closed))
+    memory = Memory(owners[-1], lines[-1][0], closed=isinstance(lines[-1][1], Closed))
     if owners[0].boot != boot:
         durable = max((line.offset for _, line in lines if isinstance(line, Synced)), default=0)
-        lines = [(offset, line) for offset, line in lines if offset < durable]
+        lines = [(end, line) for end, line in lines if end <= durable]
     by_id: dict[int, Remembered] = {}
     for _, line in lines:
         _remember(memory, by_id, line)
@@ -155,6 +156,7 @@ def read(path: Path, boot: str) -> Memory:
 
 
 def _lines(path: Path) -> list[tuple[int, Line]]:
+    """The lines that can be read, each with the offset of its end."""
     lines: list[tuple[int, Line]] = []
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
@@ -166,8 +168,8 @@ def _lines(path: Path) -> list[tuple[int, Line]]:
             line = decode(raw)
             if line is None:
                 break
-            lines.append((offset, line))
             offset += len(raw)
+            lines.append((offset, line))
     return lines
 
 

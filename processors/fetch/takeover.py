@@ -32,13 +32,11 @@ STEP = 16 << 20
 
 def inherit(earlier: Sequence[Path], directory: Path, gate: Callable[[], None]) -> None:
     """Make the newest of the `earlier` directories `directory` itself, where that is safe."""
-    if directory.exists() or not earlier or not idle(read_journal(earlier[0])):
+    if directory.exists() or not earlier or not idle(memory := read_journal(earlier[0])):
         return
     with suppress(FileNotFoundError):  # somebody else was faster
         gate()
-        claim = Journal(journal_path(earlier[0]))
-        claim.append(current())
-        claim.close()
+        _claim(journal_path(earlier[0]), memory.length)
         gate()
         os.rename(earlier[0], directory)
 
@@ -52,10 +50,18 @@ def copy(earlier: Path, staging: Staging) -> None:
         aside = earlier.with_name(f"{earlier.name}.{uuid.uuid4().hex}{TAKEN}")
         staging.gate()
         os.rename(earlier, aside)
-    with suppress(FileNotFoundError):
+    if content(aside).is_dir():
         _copy_files(aside, staging)
     staging.gate()
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _claim(path: Path, length: int) -> None:
+    """Add ourselves to a dead owner's journal, in place of what nobody can read of it."""
+    os.truncate(path, length)
+    journal = Journal(path)
+    journal.append(current())
+    journal.close()
 
 
 def _copy_files(aside: Path, staging: Staging) -> None:

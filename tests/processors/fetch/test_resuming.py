@@ -14,14 +14,15 @@ import msgspec
 import pytest
 
 from cli.loopback_hub import Source
-from processors.fetch import journal, owner
+from processors.fetch import journal, owner, takeover
 from processors.fetch.errors import Fenced, Stopped
 from processors.fetch.journal import Begun, Done, Have, Journal, Synced
 from processors.fetch.layout import Layout, content
 from processors.fetch.limits import Limits
+from schemas.plan import PlannedFile
 from tests.hub import Hub, HubSettings, Repo, Stall, generated
 from tests.hub.waiting import until
-from tests.processors.fetch.fetching import MIB, REPO, Fetch, hashes, planned, published
+from tests.processors.fetch.fetching import MIB, REPO, Fetch, always, hashes, planned, published
 
 Start: TypeAlias = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -246,3 +247,27 @@ def test_the_attempts_before_are_found_newest_first(tmp_path: Path) -> None:
     found = [path.name for path in layout.earlier("default", job, 10)]
 
     assert found == ["3", "2.taken", "1"]
+
+
+def test_whoever_takes_over_is_never_taken_for_its_dead_predecessor(tmp_path: Path) -> None:
+    directory = tmp_path / "1"
+    directory.mkdir()
+    record = Journal(directory / "journal")
+    record.append(msgspec.structs.replace(owner.current(), started=1))
+    record.append(Done(PlannedFile("a", 1, "sha256", "0" * 64)))
+    record.close()
+    os.truncate(directory / "journal", record.offset - 5)  # the last line is torn
+
+    takeover.inherit([directory], tmp_path / "2", always)
+
+    memory = journal.read(tmp_path / "2" / "journal", owner.current().boot)
+    assert memory.owner == owner.current()
+    assert not directory.exists()
+
+
+def test_a_directory_without_a_journal_may_be_anybodys(tmp_path: Path) -> None:
+    content(tmp_path / "1").mkdir(parents=True)
+
+    takeover.inherit([tmp_path / "1"], tmp_path / "2", always)
+
+    assert (tmp_path / "1").exists()

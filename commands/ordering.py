@@ -15,7 +15,7 @@ import msgspec
 from commands import job as jobs
 from commands import weights
 from commands.decider import granted
-from commands.weights import Installed
+from commands.weights import Installed, Weights
 from schemas.job import (
     CancelJob,
     CompleteJob,
@@ -63,18 +63,18 @@ class Orders:
     async def delete(self, order: Order, context: Context) -> Outcome:
         """Raises `Rejected`: `not_found`, or `conflict` while the weights are in use."""
         assert isinstance(order.spec, DeleteSpec)
+        installed = (await self._owner(order.target, context)).installed
+        if installed is not None:
+            order = msgspec.structs.replace(order, store=installed.store)
         return await self._ordered(order, context)
 
     async def verify(self, order: Order, context: Context) -> Outcome:
         """Raises `Rejected` with `not_found` when nothing is installed there."""
         assert isinstance(order.spec, VerifySpec)
-        stream = Stream(context.namespace, weights.decider.aggregate, weights_id(order.target))
-        owner = weights.decider.state(await self._log.load(stream, fresh=True))
-        if owner.installed is None:
+        installed = (await self._owner(order.target, context)).installed
+        if installed is None:
             raise Rejected("not_found", f"no weights are installed as {order.target}")
-        command = RequestJob(
-            order.id, order.target, owner.installed.store, order.priority, order.spec
-        )
+        command = RequestJob(order.id, order.target, installed.store, order.priority, order.spec)
         return await self._dispatch(command, _step(context, f"request-{order.id}"))
 
     async def retry(self, job: str, clean: bool, context: Context) -> Outcome:
@@ -123,8 +123,7 @@ class Orders:
     async def _end_predecessor(self, claim: WeightsReserved, context: Context) -> None:
         """Complete the job that let go of the target before, should its worker have died with the
         deed recorded and the job not: whoever went on with it would undo what comes now."""
-        stream = Stream(context.namespace, weights.decider.aggregate, weights_id(claim.target))
-        before, done = _before(await self._log.load(stream, fresh=True), claim)
+        before, done = _before(await self._claims(claim.target, context), claim)
         if before is None or done is None or before.job == claim.job:
             return
         for _ in range(ATTEMPTS):
@@ -179,6 +178,14 @@ class Orders:
         outcome = await self._dispatch(command, step)
         claim = weights.decider.state(outcome.history).claim
         return claim is None or claim.job != job.id
+
+    async def _owner(self, target: str, context: Context) -> Weights:
+        """Who says what may be done to a target."""
+        return weights.decider.state(await self._claims(target, context))
+
+    async def _claims(self, target: str, context: Context) -> Sequence[Commit]:
+        stream = Stream(context.namespace, weights.decider.aggregate, weights_id(target))
+        return await self._log.load(stream, fresh=True)
 
     async def _history(self, job: str, context: Context) -> tuple[Commit, ...]:
         stream = Stream(context.namespace, jobs.decider.aggregate, job)

@@ -33,10 +33,12 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class QueryNames(NamedTuple):
-    """What a route takes in its query: each name, and which of them may come several times."""
+    """What a route takes in its query: each name, which of them may come several times, and which
+    may be any text."""
 
     known: frozenset[str]
     several: frozenset[str]
+    texts: frozenset[str]
 
 
 def needs(scope: Scope, *, lists: bool = False, system: bool = False) -> dict[str, Any]:
@@ -100,6 +102,9 @@ class Admission(ASGIMiddleware):
                 raise _unknown(name, names.known)
             if name not in names.several and len(given.getall(name)) > 1:
                 raise Rejected("invalid", f"{name} is given more than once")
+            if name not in names.texts and "null" in given.getall(name):
+                # what is left out is left out; Litestar would take the word for it, too
+                raise Rejected("invalid", f"{name} can not be null")
 
 
 def bearer(request: AnyRequest) -> str | None:

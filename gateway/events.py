@@ -59,9 +59,16 @@ BeforeTime: TypeAlias = Annotated[
 ]
 Subscribe: TypeAlias = NamedDependency[SkipValidation[Subscriptions]]
 
-STREAM_RESPONSE = {
-    200: ResponseSpec(str, description="Server-sent events (CloudEvents 1.0)", media_type=STREAM)
-}
+
+class Message(msgspec.Struct):
+    """A server-sent event. `data` is a CloudEvent as JSON; what is not in the log has no `id`."""
+
+    event: str
+    data: str
+    id: str = ""
+
+
+STREAM_RESPONSE = {200: ResponseSpec(Message, description="Server-sent events", media_type=STREAM)}
 LOG_RESPONSE = {
     200: ResponseSpec(Page[CloudEvent], description="Events", media_type=f"{JSON}, {LINES}")
 }

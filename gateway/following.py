@@ -86,7 +86,7 @@ class Following:
 async def _until(
     lines: AsyncIterator[LogLine], ending: "asyncio.Task[None]"
 ) -> AsyncGenerator[LogLine | None]:
-    """The lines until `ending`, and those that come a little later; None now and then in a silence."""
+    """The lines until `ending` and a little longer; None now and then in a silence."""
     coming = asyncio.ensure_future(anext(lines))
     try:
         while True:

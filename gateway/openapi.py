@@ -62,10 +62,16 @@ def queries(document: Document) -> Mapping[tuple[str, str], QueryNames]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             query = [p for p in operation.get("parameters", ()) if p["in"] == "query"]
-            several = {p["name"] for p in query if p["schema"].get("type") == "array"}
-            known = frozenset(p["name"] for p in query)
-            found[path, method.upper()] = QueryNames(known, frozenset(several))
+            found[path, method.upper()] = QueryNames(
+                known=frozenset(p["name"] for p in query),
+                several=frozenset(p["name"] for p in query if p["schema"]["type"] == "array"),
+                texts=frozenset(p["name"] for p in query if _is_text(p["schema"])),
+            )
     return found
+
+
+def _is_text(schema: Document) -> bool:
+    return bool(schema["type"] == "string" and "enum" not in schema)
 
 
 def _types(handler: HTTPRouteHandler) -> Iterable[Any]:

@@ -123,7 +123,11 @@ class Orders:
     async def _end_predecessor(self, claim: WeightsReserved, context: Context) -> None:
         """Complete the job that let go of the target before, should its worker have died with the
         deed recorded and the job not: whoever went on with it would undo what comes now."""
-        before, done = _before(await self._claims(claim.target, context), claim)
+        history = await self._claims(claim.target, context)
+        current = weights.decider.state(history).claim
+        if current is None or (current.job, current.turn) != (claim.job, claim.turn):
+            return  # that turn is over, and its predecessor may be about something new
+        before, done = _before(history, claim)
         if before is None or done is None or before.job == claim.job:
             return
         for _ in range(ATTEMPTS):

@@ -219,6 +219,40 @@ async def test_a_claim_without_its_job_is_completed_by_whoever_finds_it(world: W
         assert (made.status, made.priority) == ("pending", 1)
 
 
+async def test_a_claim_that_is_over_completes_nothing_when_it_is_met_again(world: World) -> None:
+    await world.orders.install(order(J1), context("c1"))
+    await world.installs(J1)
+    replacing = spec("k2", overwrite=True)
+    await world.orders.install(order(J2, replacing), context("c2"))
+    await world.fails(J2)
+    await world.orders.install(order(J3, spec("k3", overwrite=True)), context("c3"))
+    over = (await world.weights()).claim
+    assert over is not None
+    await world.fails(J3)
+    await world.orders.retry(J2, False, context("c4"))
+    await world.says(StartAttempt(J2, "w1"))
+    await world.says(BeginCommit(J2, 2, "m2"))
+
+    await world.orders.complete_claim(over, context("much later"))
+
+    assert (await world.job(J2)).status == "running"
+    assert (await world.job(J3)).status == "failed"
+
+
+async def test_a_job_whose_worker_died_after_the_deed_is_completed_by_the_next(
+    world: World,
+) -> None:
+    await world.orders.install(order(J1), context("c1"))
+    await world.says(StartAttempt(J1, "w1"))
+    await world.says(BeginCommit(J1, 1, "m1"))
+    await world.says(RecordInstalled(T, J1, "m1", 1, 1, 1, ()))
+
+    await world.orders.install(order(J2, spec("k2", overwrite=True)), context("c2"))
+
+    assert (await world.job(J1)).status == "completed"
+    assert (await world.job(J2)).status == "pending"
+
+
 async def test_a_settled_job_leaves_its_target_free(world: World) -> None:
     await world.orders.install(order(J1), context("c1"))
     await world.settles(J1)

@@ -31,7 +31,9 @@ from tests.projections.keeping import assert_equal_to_a_fold, position
 from tests.support import eventually
 from tests.system import System
 
-PATIENCE = 20.0
+PATIENCE = 45.0
+"""Longer than an event waits that a dispatcher took with it when it died."""
+
 AT_ONCE = 500
 
 Place: TypeAlias = tuple[str, str]

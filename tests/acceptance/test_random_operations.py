@@ -43,17 +43,17 @@ TARGETS = ("t0", "t1", "t2", "t3", "o/t4", "o/t5", "p/t6", "p/t7")
 UNFINISHED = ("pending", "running", "paused", "retrying")
 
 DEEDS: Mapping[str, int] = {
-    "install": 30,
-    "overwrite": 8,
+    "install": 16,
+    "overwrite": 24,
     "cancel": 8,
     "cancel and keep": 6,
-    "pause": 10,
+    "pause": 12,
     "resume": 10,
-    "retry": 8,
-    "retry clean": 4,
+    "retry": 10,
+    "retry clean": 5,
     "prioritise": 6,
-    "delete": 6,
-    "verify": 6,
+    "delete": 10,
+    "verify": 8,
     "spoil": 5,
 }
 
@@ -121,7 +121,6 @@ class Turmoil:
     def do(self, deed: str, chance: random.Random) -> None:
         target = chance.choice(TARGETS)
         repo = chance.choice(self.repos).id
-        job = f"/jobs/{chance.choice(self.jobs[-10:])}" if self.jobs else "/jobs"
         match deed:
             case "install" | "overwrite":
                 body = {"hfModelId": repo, "target": target, "overwrite": deed == "overwrite"}
@@ -132,34 +131,30 @@ class Turmoil:
                 self.write("POST", "/weights/verify", {"name": target})
             case "spoil":
                 self.armed.append(self.hub.faults.add(chance.choice(FAULTS)()))
-            case _ if not self.jobs:
-                return
+            case "retry" | "retry clean" if self.jobs:
+                job = chance.choice(self.jobs[-20:])
+                self.write("POST", f"/jobs/{job}/retry", {"clean": deed != "retry"})
+            case _:
+                self.interfere(deed, chance)
+
+    def interfere(self, deed: str, chance: random.Random) -> None:
+        """Do something to a job that is unfinished, if there is one, as far as can be seen."""
+        unfinished = self.unfinished()
+        if not unfinished:
+            return
+        job = f"/jobs/{chance.choice(unfinished)['id']}"
+        match deed:
             case "cancel" | "cancel and keep":
                 self.write("POST", f"{job}/cancel", {"keepPartial": deed != "cancel"})
-            case "retry" | "retry clean":
-                self.write("POST", f"{job}/retry", {"clean": deed != "retry"})
             case "prioritise":
                 self.write("POST", f"{job}/priority", {"priority": chance.randrange(3)})
             case _:
                 self.write("POST", f"{job}/{deed}")
 
     def write(self, method: str, path: str, body: object = None, **query: str) -> None:
-        """Send a write, again when its answer was lost, and take note of what it made."""
+        """Send a write, again while it gets no answer, and take note of what it made."""
         headers = {"Idempotency-Key": uuid4().hex}
-        while True:
-            began = time.monotonic()
-            try:
-                response = self.client.request(
-                    method, path, json=body, params=query, headers=headers
-                )
-            except httpx.TransportError:
-                assert self.disturbed_since(began), f"{method} {path} got no answer"
-                time.sleep(0.1)
-                continue
-            self.examine(response, began)
-            if response.status_code != 503:
-                break
-            time.sleep(0.1)
+        response = self.send(method, path, json=body, params=query, headers=headers)
         if response.is_success:
             accepted = response.json()
             with self.lock:
@@ -167,14 +162,24 @@ class Turmoil:
                 if accepted["job"]["id"] not in self.jobs:
                     self.jobs.append(accepted["job"]["id"])
 
-    def examine(self, response: httpx.Response, began: float) -> None:
-        """Refusals are fine; failures are only while something is being killed, or the Hub is."""
-        code = "" if response.is_success else response.json()["code"]
-        self.answers[f"{response.status_code} {code}".strip()] += 1
-        if response.status_code >= 500:
-            excused = code == "hub_unreachable" or self.disturbed_since(began)
-            assert response.status_code == 503, response.text
-            assert excused, response.text
+    def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        """What a request is answered. Refusals are fine; no answer, or that there can be none now,
+        is so only while something is being killed, or the Hub fails."""
+        while True:
+            began = time.monotonic()
+            try:
+                response = self.client.request(method, path, **parts)
+            except httpx.TransportError:
+                if not self.disturbed_since(began):
+                    raise
+            else:
+                code = "" if response.is_success else response.json()["code"]
+                self.answers[f"{response.status_code} {code}".strip()] += 1
+                if response.status_code < 500:
+                    return response
+                assert response.status_code == 503, response.text
+                assert code == "hub_unreachable" or self.disturbed_since(began), response.text
+            time.sleep(0.1)
 
     def kill(self, role: str) -> None:
         """Kill a role as the out-of-memory killer would, and start it again a moment later."""
@@ -200,14 +205,8 @@ class Turmoil:
             time.sleep(0.2)
 
     def unfinished(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = (
-            self.client.get(
-                "/jobs",
-                params={"status": UNFINISHED, "min_sequence": self.sequence, "limit": 500},
-            )
-            .raise_for_status()
-            .json()["items"]
-        )
+        wanted = {"status": UNFINISHED, "min_sequence": self.sequence, "limit": 500}
+        found: list[dict[str, Any]] = self.send("GET", "/jobs", params=wanted).json()["items"]
         return found
 
     def explain(self, unfinished: Sequence[Mapping[str, Any]]) -> str:

@@ -13,6 +13,14 @@ from schemas.upcasting import event_types
 from tests.schemas import golden
 
 ROOMS = ["schemas", "commands", "projections", "processors", "gateway", "cli"]
+EVENTS = """
+    job.requested job.started job.progress job.pause.requested job.paused job.resumed
+    job.priority.changed job.cancel.requested job.cancelled job.attempt.failed job.commit.started
+    job.completed job.failed
+    weights.reserved weights.released weights.files weights.installed weights.verified
+    weights.corrupted weights.referenced weights.unreferenced weights.deleted
+    token.issued token.rotated token.revoked
+""".split()
 ROOT = Path(__file__).parent.parent
 
 
@@ -26,6 +34,11 @@ def test_the_name_of_a_room_is_ours_alone(name: str) -> None:
 def test_there_are_no_other_rooms() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages == {*ROOMS, "tests"}
+
+
+def test_no_event_has_lost_its_name() -> None:
+    assert set(EVENTS) <= event_types(AnyEvent).keys()
+    assert set(EVENTS) <= {golden.line(stored).type for stored in golden.events()}
 
 
 def test_no_event_that_was_ever_stored_has_lost_its_name_or_that_of_a_field() -> None:

@@ -52,7 +52,7 @@ from tests.bench.report import table
 from tests.servers import Server, nats_server
 
 IN_FLIGHT = 64
-WRITES, LONG_HISTORIES = 1500, 400
+WRITES, SLICE = 600, 120
 COMMITS, AGGREGATES, LOADS = 500_000, 25_000, 300
 NAMES = LogNames("bench")
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -82,23 +82,23 @@ class Rates(NamedTuple):
     old: float
 
 
-async def rate(write: Write, times: int) -> float:
-    """How many a second, with as many in flight as the bound says."""
-    numbers = iter(range(times))
+async def seconds(write: Write, numbers: range) -> float:
+    """How long it takes to write all of them, with as many in flight as the bound says."""
+    left = iter(numbers)
 
     async def keep_writing() -> None:
-        for number in numbers:
+        for number in left:
             await write(number)
 
     began = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(IN_FLIGHT):
             tasks.create_task(keep_writing())
-    return times / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
 class Writing:
-    """One run: the same number of writes in four ways, each to aggregates of its own."""
+    """One run: as many writes in each of several ways, to aggregates of their own."""
 
     def __init__(self, client: Client, log: JetStreamLog, run: int) -> None:
         self._js = client.jetstream()
@@ -106,13 +106,21 @@ class Writing:
         self._run = run
 
     async def rates(self) -> Rates:
-        await rate(self._prepare, LONG_HISTORIES)
-        return Rates(
-            raw=await rate(self._publish, WRITES),
-            append=await rate(self._append, WRITES),
-            young=await self._rate_on_young(),
-            old=await rate(self._command_on_old, LONG_HISTORIES),
-        )
+        """By turns and in slices: what slows the machine down for a while slows all of them."""
+        ways = {
+            "raw": (self._publish,),
+            "append": (self._append,),
+            "young": (self._first_command, self._next_command),
+            "old": (self._command_on_old,),
+        }
+        taken = dict.fromkeys(ways, 0.0)
+        for first in range(0, WRITES, SLICE):
+            numbers = range(first, first + SLICE)
+            await seconds(self._prepare, numbers)
+            for way, writes in ways.items():
+                for write in writes:
+                    taken[way] += await seconds(write, numbers) / len(writes)
+        return Rates(**{way: WRITES / time for way, time in taken.items()})
 
     async def _publish(self, number: int) -> object:
         subject = NAMES.subject(self._stream("raw", number))
@@ -122,12 +130,6 @@ class Writing:
     async def _append(self, number: int) -> object:
         stream = self._stream("append", number)
         return await self._log.append(stream, Head(), [REQUESTED], context(f"c{number}"))
-
-    async def _rate_on_young(self) -> float:
-        """First commands on no commit, then second ones on one: the mean of both."""
-        first = await rate(self._first_command, WRITES // 2)
-        second = await rate(self._next_command, WRITES // 2)
-        return 2 / (1 / first + 1 / second)
 
     async def _first_command(self, number: int) -> object:
         job = self._stream("young", number).id

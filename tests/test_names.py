@@ -13,14 +13,33 @@ from schemas.upcasting import event_types
 from tests.schemas import golden
 
 ROOMS = ["schemas", "commands", "projections", "processors", "gateway", "cli"]
-EVENTS = """
-    job.requested job.started job.progress job.pause.requested job.paused job.resumed
-    job.priority.changed job.cancel.requested job.cancelled job.attempt.failed job.commit.started
-    job.completed job.failed
-    weights.reserved weights.released weights.files weights.installed weights.verified
-    weights.corrupted weights.referenced weights.unreferenced weights.deleted
-    token.issued token.rotated token.revoked
-""".split()
+EVENTS = [
+    "job.requested",
+    "job.started",
+    "job.progress",
+    "job.pause.requested",
+    "job.paused",
+    "job.resumed",
+    "job.priority.changed",
+    "job.cancel.requested",
+    "job.cancelled",
+    "job.attempt.failed",
+    "job.commit.started",
+    "job.completed",
+    "job.failed",
+    "weights.reserved",
+    "weights.released",
+    "weights.files",
+    "weights.installed",
+    "weights.verified",
+    "weights.corrupted",
+    "weights.referenced",
+    "weights.unreferenced",
+    "weights.deleted",
+    "token.issued",
+    "token.rotated",
+    "token.revoked",
+]
 ROOT = Path(__file__).parent.parent
 
 

@@ -22,6 +22,10 @@ from schemas.plan import PlannedFile
 
 T = TypeVar("T")
 
+AWAY = (TimeoutError, HTTPError, HfHubHTTPError, OSError)
+NONSENSE = (ValueError, TypeError, LookupError, AttributeError)
+"""What the client library stumbles into when a proxy's page, say, comes in place of an answer."""
+
 
 class Listing(msgspec.Struct, frozen=True):
     """A repository at one commit."""
@@ -49,7 +53,9 @@ class Hub:
     def _list(self, repo: str, revision: str, token: str) -> Listing:
         api = HfApi(endpoint=self.endpoint, token=token or self.token or False)
         info = api.model_info(repo, revision=revision, timeout=self._patience)
-        commit = info.sha or ""
+        if not info.sha:
+            raise ValueError("no commit")
+        commit = info.sha
         tree = api.list_repo_tree(repo, recursive=True, revision=commit)
         files = tuple(planned(entry) for entry in tree if isinstance(entry, RepoFile))
         if info.gated and files:
@@ -65,7 +71,7 @@ class Hub:
         try:
             async with asyncio.timeout(self._patience):
                 return await asyncio.to_thread(question)
-        except (TimeoutError, HTTPError, HfHubHTTPError, HFValidationError, OSError) as error:
+        except (*AWAY, *NONSENSE) as error:
             raise self._refusal(repo, error) from error
 
     def _refusal(self, repo: str, error: Exception) -> Rejected:
@@ -93,6 +99,12 @@ class Hub:
                     "not_found",
                     f"the Hub refused access to {repo}",
                     remedy="check the token named by --token-secret",
+                )
+            case ValueError() | TypeError() | LookupError() | AttributeError():
+                return Rejected(
+                    "hub_unreachable",
+                    f"{self.endpoint} does not answer as a Hub does ({type(error).__name__})",
+                    remedy="check HF_ENDPOINT, and whether a proxy answers in its place",
                 )
             case _:
                 why = type(error).__name__

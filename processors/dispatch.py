@@ -21,7 +21,7 @@ from opentelemetry import propagate, trace
 from processors.work import QueueError, Raced, Task, WorkQueue, work_class
 from schemas.job import Job, Look, Seen
 from schemas.log import LogUnavailable, decode_events
-from schemas.message import Context
+from schemas.message import Context, Rejected
 from schemas.weights import WeightsReserved
 
 DURABLE = "dispatch"
@@ -144,7 +144,7 @@ class Dispatcher:
             await self.ensure(namespace, job)
             for message in messages:
                 await message.ack()
-        except (*QueueError, LogUnavailable, Raced) as error:
+        except (*QueueError, LogUnavailable, Raced, Rejected) as error:
             logger.warning("job %s is not dispatched yet: %s", job, error)
 
     async def ensure(self, namespace: str, job: str) -> None:

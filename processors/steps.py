@@ -1,6 +1,7 @@
 """The steps that all kinds of jobs are made of: how they end, and how they speak for themselves."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,6 +15,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RETRYABLE = frozenset({"hub_unreachable", "secrets_unavailable"})
+
+logger = logging.getLogger(__name__)
 
 
 async def concluded(attempt: Attempt, work: Coroutine[Any, Any, Result]) -> Result:
@@ -32,6 +35,10 @@ async def concluded(attempt: Attempt, work: Coroutine[Any, Any, Result]) -> Resu
         return failed(refusal, refusal.code in RETRYABLE, None)
     except OSError as error:
         return Failed("disk_failed", f"the disk fails: {error.strerror or error}", True)
+    except Exception as error:  # a defect that one job meets must not end the others under way
+        logger.exception("job %s", attempt.job.id)
+        reason = f"an unexpected {type(error).__name__}; the worker's log says more"
+        return Failed("internal", reason, True)
 
 
 def failed(refusal: Rejected, retryable: bool, retry_after: float | None) -> Failed:

@@ -39,6 +39,10 @@ from tests.system import ROLES, TOKEN, System, system
 KIB = 1 << 10
 MODEL = "model.safetensors"
 PEOPLE = 4
+PATIENCE = 60.0
+CATCHING_UP = 5.0
+"""Seconds that read models may lag behind after a kill."""
+
 TARGETS = ("t0", "t1", "t2", "t3", "o/t4", "o/t5", "p/t6", "p/t7")
 UNFINISHED = ("pending", "running", "paused", "retrying")
 
@@ -62,6 +66,7 @@ FAULTS: Sequence[Callable[[], Fault]] = (
     lambda: Refuse(path=MODEL, times=4, status=503),
     lambda: Refuse(path=MODEL, times=1, status=429, retry_after=1),
     lambda: Refuse(kinds=FACTS, times=3, status=503),
+    lambda: Garble(kinds=FACTS, times=2),
     lambda: Stall(path=MODEL, times=1, after=10_000),
     lambda: Garble(path=MODEL, times=1),
     lambda: Garble(path="config.json", times=2),
@@ -165,8 +170,10 @@ class Turmoil:
     def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         """What a request is answered. Refusals are fine; no answer, or that there can be none now,
         is so only while something is being killed, or the Hub fails."""
+        deadline = time.monotonic() + PATIENCE
         while True:
             began = time.monotonic()
+            assert began < deadline, f"{method} {path} is never answered"
             try:
                 response = self.client.request(method, path, **parts)
             except httpx.TransportError:
@@ -188,7 +195,7 @@ class Turmoil:
         self.mllm.kill(role)
         time.sleep(self.chance.uniform(0, 0.5))
         self.mllm.start(role)
-        outage[1] = time.monotonic()
+        outage[1] = time.monotonic() + CATCHING_UP
 
     def disturbed_since(self, moment: float) -> bool:
         return any(end >= moment for _, end in self.kills)

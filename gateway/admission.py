@@ -78,18 +78,20 @@ class Admission(ASGIMiddleware):
         self, scope: ASGIScope, receive: Receive, send: Send, next_app: ASGIApp
     ) -> None:
         request: AnyRequest = Request(scope, receive, send)
-        handler = request.route_handler
         if scope["path_template"] not in PUBLIC:
             access = await self._authenticator.identify(bearer(request))
-            if needed := handler.opt.get("scope"):
+            if needed := request.route_handler.opt.get("scope"):
                 _refuse_without(access, needed)
-            namespace = _namespace(request, access)
-            self._refuse_unknown_parameters(request)
-            await _refuse_bad_body(request, handler)
             state = scope["state"]
             state["caller"] = Caller(
-                access, namespace, str(ULID()), state["request_id"], state["traceparent"]
+                access,
+                _namespace(request, access),
+                str(ULID()),
+                state["request_id"],
+                state["traceparent"],
             )
+        self._refuse_unknown_parameters(request)
+        await _refuse_bad_body(request, request.route_handler)
         await next_app(scope, receive, send)
 
     def _refuse_unknown_parameters(self, request: AnyRequest) -> None:

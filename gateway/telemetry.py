@@ -27,11 +27,18 @@ SECONDS = Histogram(
 UNDER_WAY = Gauge("mllm_http_requests_under_way", "Requests being answered, streams included")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The request that is being answered: what a log formatter adds to every line."""
+"""The request that is being answered."""
 
 logger = logging.getLogger("gateway.access")
 tracer = trace.get_tracer("gateway")
 propagator = TraceContextTextMapPropagator()
+
+
+def add_request_id(record: logging.LogRecord) -> bool:
+    """A filter for log handlers: lines said on behalf of a request carry the request's id."""
+    if id := request_id.get():
+        record.request_id = id
+    return True
 
 
 class Telemetry:

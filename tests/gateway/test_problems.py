@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ulid import ULID
 
+from gateway.telemetry import add_request_id
 from tests.gateway.rig import Rig, gateway, problem
 from tests.servers import Server
 from tests.support import eventually
@@ -134,6 +135,7 @@ async def test_a_request_id_is_taken_if_it_can_be_one(gate: Rig) -> None:
 async def test_what_nobody_expected_is_logged_and_not_shown(
     gate: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.handler.addFilter(add_request_id)
     gate.plans.refusal = RuntimeError("the password is hunter2")  # type: ignore[assignment]
 
     answer = await gate.ask("POST", "/weights/plan", json={"hfModelId": "org/model"})
@@ -142,6 +144,8 @@ async def test_what_nobody_expected_is_logged_and_not_shown(
     assert "hunter2" not in answer.text
     assert "Traceback" not in answer.text
     assert "hunter2" in caplog.text
+    [said] = [vars(record) for record in caplog.records if record.name == "gateway.problems"]
+    assert said["request_id"] == answer.headers["x-request-id"]
 
 
 async def test_a_log_that_is_away_is_said_so(

@@ -15,7 +15,9 @@ from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
+from processors.work import QueueError
 from schemas.live import StoreBeat, Tick
+from schemas.log import LogUnavailable
 from schemas.names import SYSTEM
 
 HOUR = 3600.0
@@ -78,8 +80,12 @@ class Live:
         return msgspec.json.decode(found.data or b"", type=Tick)
 
     async def stores(self) -> Sequence[StoreBeat]:
-        info = await self._js.stream_info(self._names.stream, self._names.store("*"))
-        found = [await self._beat(subject) for subject in info.state.subjects or {}]
+        """What was last said of every store. Raises `LogUnavailable` while NATS is away."""
+        try:
+            info = await self._js.stream_info(self._names.stream, self._names.store("*"))
+            found = [await self._beat(subject) for subject in info.state.subjects or {}]
+        except QueueError as error:
+            raise LogUnavailable(f"the stores' room can not be read: {error}") from error
         return [beat for beat in found if beat is not None]
 
     async def _beat(self, subject: str) -> StoreBeat | None:

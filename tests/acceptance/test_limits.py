@@ -231,6 +231,18 @@ def until(told: Iterator[Mapping[str, Any]], type: str, job: str) -> None:
     raise AssertionError(f"no {type} of {job}")
 
 
+NOBODY = "0" * 26
+NEED_THE_LOG = (
+    ("POST", "/weights/install", {"hfModelId": "org/any"}),
+    ("POST", "/weights/plan", {"hfModelId": "org/any"}),
+    ("POST", "/weights/verify", {"name": "org/any"}),
+    ("POST", f"/jobs/{NOBODY}/cancel", None),
+    ("GET", f"/jobs/{NOBODY}/logs", None),
+    ("GET", "/events/log", None),
+    ("GET", "/weights/usage", None),
+)
+
+
 async def test_a_nats_that_stood_still_for_longer_than_the_lease_costs_time_only(
     tmp_path: Path,
     private_nats: Callable[[], Awaitable[Server]],
@@ -238,6 +250,7 @@ async def test_a_nats_that_stood_still_for_longer_than_the_lease_costs_time_only
     hub: Hub,
 ) -> None:
     repo = fresh(hub, big=96 * MIB)
+    hub.repos["org/any"] = Repo("org/any", SMALL)
     nats = await private_nats()
     with system(tmp_path / "mllm", nats.url, database_url, "still", hub.url) as mllm:
         lease = float(mllm.env["MLLM_LEASE_SECONDS"])
@@ -247,10 +260,15 @@ async def test_a_nats_that_stood_still_for_longer_than_the_lease_costs_time_only
             wait(lambda: sent(hub, repo) > PART, 30, lambda: mllm.log("processors"))
             nats.signal(SIGSTOP)
             stopped = time.monotonic()
+            with ThreadPoolExecutor(8) as pool:
+                asked = [pool.submit(mllm.call, *request) for request in NEED_THE_LOG]
+            assert mllm.get("/jobs")["items"]
             wait(lambda: time.monotonic() - stopped > 1.5 * lease, 60, lambda: "no time passes")
             nats.signal(SIGCONT)
         done = mllm.until(job, within=60)
 
+        answers = [request.result() for request in asked]
+        assert {(a.status_code, a.json()["code"]) for a in answers} == {(503, "log_unavailable")}
         assert (done["status"], done["attempt"] > 1) == ("completed", True), done
         assert mllm.events(job).count("job.completed") == 1
         assert_installed(mllm, repo)

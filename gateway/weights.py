@@ -100,13 +100,19 @@ class Weights(Controller):
         fresh: Fresh,
         as_of: AsOf = None,
     ) -> WeightsInfo:
-        """Show weights and their files."""
+        """Show weights and their files.
+
+        As of a moment before they were replaced, their files are not known any more.
+        """
         names = [weights.projection.name, weights_files.projection.name]
         async with models.open(names, fresh, as_of) as view:
             row = await weights.get(view.db, caller.namespace, name, view.as_of)
             if row is None:
                 raise Rejected("not_found", f"no weights are installed as {name}")
+            now = await weights.get(view.db, caller.namespace, name)
             files = await weights_files.files(view.db, caller.namespace, name)
+        if now is None or now.manifest != row.manifest:
+            files = ()
         uri = storage_uri(row.store, row.namespace, name)
         return WeightsInfo(row, files, uri, model_path(row.namespace, name))
 

@@ -39,11 +39,12 @@ from projections import migrations, projection
 from projections.catalog import PROJECTIONS
 from schemas.bearer import bearer_of, token_id_and_hash
 from schemas.idempotency import Answer
-from schemas.job import InstallSpec, Order
+from schemas.job import BeginCommit, CompleteJob, FinishedFile, InstallSpec, Order, StartAttempt
 from schemas.log import Outcome, Stream
 from schemas.message import Command, Context, Rejected
 from schemas.plan import Plan, PlannedFile, Wanted, content_key
 from schemas.token import IssueToken, Scope
+from schemas.weights import RecordInstalled
 from tests.gateway.sse import Message, messages
 from tests.support import eventually
 
@@ -147,13 +148,27 @@ class Rig:
         await self.say(command, "system")
         return bearer
 
-    async def order(self, target: str, namespace: str = "default") -> Outcome:
+    async def order(
+        self, target: str, namespace: str = "default", *, overwrite: bool = False
+    ) -> Outcome:
         """Order an install past the gateway."""
-        wanted = Wanted(repo=target)
+        wanted = Wanted(repo=target, overwrite=overwrite)
         plan = await self.plans.plan(wanted, namespace)
         spec: InstallSpec = plan.spec(wanted)
         order = Order(str(ULID()), target, "default", 1, spec)
         return await self.orders.install(order, self.context(namespace))
+
+    async def install(
+        self, target: str, path: str = "model.safetensors", *, overwrite: bool = False
+    ) -> Outcome:
+        """Have weights of one file installed; the manifest's hash begins as the path does."""
+        ordered = await self.order(target, overwrite=overwrite)
+        job, manifest = ordered.history[0].stream.id, path[0] * 64
+        file = FinishedFile(path, 10, "sha256", "f" * 64)
+        await self.say(StartAttempt(job, "w1"))
+        await self.say(BeginCommit(job, 1, manifest))
+        await self.say(RecordInstalled(target, job, manifest, 10, 1, 1, (file,), ("model.bin",)))
+        return await self.say(CompleteJob(job, 1, 10, 1))
 
     async def append_foreign(self, kind: str, data: bytes) -> None:
         """What a newer version may have written."""

@@ -10,7 +10,6 @@ from schemas.job import FinishedFile, PauseJob, ReportProgress, StartAttempt
 from schemas.live import StoreBeat
 from schemas.log import Outcome
 from schemas.token import RevokeToken
-from schemas.weights import RecordInstalled
 from tests.gateway.rig import Rig, problem
 
 FILE = FinishedFile("model.safetensors", 10, "sha256", "f" * 64)
@@ -135,16 +134,9 @@ async def test_how_things_stood_is_asked_by_position_and_by_time(house: Rig) -> 
     assert (await house.get("/jobs", as_of="seq:0"))["items"] == []
 
 
-async def installed(house: Rig, target: str) -> Outcome:
-    outcome = await house.order(target)
-    return await house.say(
-        RecordInstalled(target, job_of(outcome), "m" * 64, 10, 1, 1, (FILE,), ("model.bin",))
-    )
-
-
 async def test_weights_are_listed_once_they_are_installed(house: Rig) -> None:
     coming = await house.order("org/coming")
-    done = await installed(house, "org/done")
+    done = await house.install("org/done")
 
     page = await house.get("/weights", min_sequence=done.position)
     info = await house.get("/weights/info", name="org/done")
@@ -161,8 +153,19 @@ async def test_weights_are_listed_once_they_are_installed(house: Rig) -> None:
     assert status["target"] == "org/coming"
 
 
+async def test_files_are_shown_only_of_what_they_belong_to(house: Rig) -> None:
+    first = await house.install("org/done")
+    replaced = await house.install("org/done", "other.safetensors", overwrite=True)
+
+    now = await house.get("/weights/info", name="org/done", min_sequence=replaced.position)
+    then = await house.get("/weights/info", name="org/done", as_of=f"seq:{first.position}")
+
+    assert [file["path"] for file in now["files"]] == ["other.safetensors"]
+    assert (then["weights"]["manifest"], then["files"]) == ("m" * 64, [])
+
+
 async def test_usage_knows_what_is_stored_and_how_much_room_is_left(house: Rig) -> None:
-    done = await installed(house, "org/done")
+    done = await house.install("org/done")
     now = datetime.now(UTC)
     await house.live.say_store(StoreBeat("default", "w1", now, 50, 100, 5))
     await house.live.say_store(StoreBeat("empty", "w2", now, 60, 100, 5))
@@ -201,12 +204,12 @@ async def test_an_administrator_sees_the_tokens_of_their_namespaces(house: Rig) 
 
 
 async def test_the_summary_and_the_projections_are_told(house: Rig) -> None:
-    done = await installed(house, "org/done")
+    done = await house.install("org/done")
 
     summary = await house.get("/system/summary", min_sequence=done.position)
     projections = await house.get("/projections")
 
-    assert summary["jobs"] == {"pending": 1}
+    assert summary["jobs"] == {"completed": 1}
     assert (summary["weights"], summary["weightsBytes"]) == (1, 10)
     assert {"job.requested", "weights.installed"} <= {day["type"] for day in summary["days"]}
     assert {"jobs", "weights", "event_index"} <= {one["name"] for one in projections}

@@ -20,7 +20,6 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from gateway.app import description
 from schemas.bearer import token_id_and_hash
-from schemas.weights import RecordInstalled
 from tests.gateway.rig import Rig, gateway
 
 EXAMPLES = 6
@@ -62,8 +61,7 @@ class Door:
             await self.closing.wait()
 
     async def _furnish(self, rig: Rig) -> None:
-        job = (await rig.order("org/model")).history[0].stream.id
-        await rig.say(RecordInstalled("org/model", job, "m" * 64, 1, 1, 1, ()))
+        job = (await rig.install("org/model")).history[0].stream.id
         await rig.lines.write("default", job, "a line")
         await rig.secrets.set("default", "hub", "v")
         token = token_id_and_hash(await rig.issue("read"))[0]

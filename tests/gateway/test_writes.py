@@ -4,10 +4,9 @@ import asyncio
 
 from ulid import ULID
 
-from schemas.job import BeginCommit, CompleteJob, FailAttempt, StartAttempt
+from schemas.job import FailAttempt, StartAttempt
 from schemas.log import Stream
 from schemas.message import Rejected
-from schemas.weights import RecordInstalled
 from tests.gateway.rig import COMMIT, Rig, problem
 
 INSTALL = "/weights/install"
@@ -135,17 +134,8 @@ async def test_another_namespaces_job_is_unknown(gate: Rig) -> None:
     assert answer.status_code == 404
 
 
-async def installed(gate: Rig, target: str) -> None:
-    outcome = await gate.order(target)
-    job = outcome.history[0].stream.id
-    await gate.say(StartAttempt(job, "w"))
-    await gate.say(BeginCommit(job, 1, "m" * 64))
-    await gate.say(RecordInstalled(target, job, "m" * 64, 1, 1, 1, ()))
-    await gate.say(CompleteJob(job, 1, 1, 1))
-
-
 async def test_verifying_and_deleting_are_jobs(gate: Rig) -> None:
-    await installed(gate, "org/model")
+    await gate.install("org/model")
 
     verify = await gate.ask("POST", "/weights/verify", json={"name": "org/model"})
     delete = await gate.ask("DELETE", "/weights?name=org/model")

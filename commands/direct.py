@@ -61,8 +61,8 @@ class _Reply(asyncio.Future[bool]):
 
 
 class DirectReader:
-    """Reads one stream. Every method raises nats errors, or never answers when NATS is away:
-    callers put a timeout around them."""
+    """Reads one stream. Every method raises nats errors, or never answers when NATS or the stream
+    is away: callers put a timeout around them."""
 
     def __init__(self, nats: Client, stream: str) -> None:
         self._nats = nats
@@ -107,6 +107,13 @@ class DirectReader:
         return message.seq or 0
 
     async def _ask(self, ask: _Ask) -> tuple[list[Stored], bool]:
+        while True:
+            try:
+                return await self._ask_once(ask)
+            except NoRespondersError:  # as while a server starts or a stream is being made
+                await asyncio.sleep(0.05)
+
+    async def _ask_once(self, ask: _Ask) -> tuple[list[Stored], bool]:
         self._requests += 1
         token = str(self._requests)
         reply = _Reply()

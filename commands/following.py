@@ -11,8 +11,9 @@ import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from types import TracebackType
+from typing import Any
 
 import msgspec
 from nats.aio.client import Client
@@ -32,6 +33,8 @@ SILENCE = 3 * HEARTBEAT
 
 GLANCE = 1.0
 """Seconds between looks at whether the connection is still the same."""
+
+MOMENT = 1.0
 
 HEARTBEAT_STATUS = "100"
 PULL_OVER = ("404", "408")
@@ -116,18 +119,16 @@ class Follower:
         self._connection = self._nats.stats["reconnects"]
         # Named by us, so that it can be deleted even when its making was never confirmed.
         self._consumer = secrets.token_hex(8)
-        await self._js.add_consumer(
-            self._stream,
-            ConsumerConfig(
-                name=self._consumer,
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=self._after + 1,
-                ack_policy=AckPolicy.NONE,
-                inactive_threshold=60.0,
-                mem_storage=True,
-                num_replicas=1,
-            ),
+        config = ConsumerConfig(
+            name=self._consumer,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=self._after + 1,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=60.0,
+            mem_storage=True,
+            num_replicas=1,
         )
+        await _finished(self._js.add_consumer(self._stream, config))
         await self._pull()
 
     async def _forget_consumer(self) -> None:
@@ -190,6 +191,18 @@ class Follower:
             self._credit = 0
             return
         raise _Lost(f"{status} {description}")
+
+
+async def _finished(making: Coroutine[Any, Any, object]) -> None:
+    """Await it, and when cancelled give it a moment all the same: what is not made yet can not be
+    deleted, and would be made after that."""
+    task = asyncio.create_task(making)
+    try:
+        await asyncio.shield(task)
+    finally:
+        await asyncio.wait({task}, timeout=MOMENT)
+        if not task.done():
+            task.cancel()
 
 
 def _stop_if_cancelled() -> None:

@@ -25,7 +25,7 @@ TICKS, TICK_BYTES = 512, 2 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 SHARED = 64
 SHORTEST_REST = 0.02
-LONGEST_REST = 0.5
+LONGEST_REST = 0.25
 REST_SHARE = 3.0
 """How much longer the pause between two wake-ups is than a wake-up takes."""
 

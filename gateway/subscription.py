@@ -15,6 +15,7 @@ from schemas.log import EventLog, LogUnavailable
 from schemas.message import Rejected
 
 PLACE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,6}))?")
+READY_SECONDS = 5.0
 PING = b": ping\n\n"
 HELLO = b": listening\n\n"
 
@@ -56,8 +57,12 @@ class Subscriptions:
 
     async def open(self, wish: Wish) -> Write:
         """What writes to the client. Raises `LogUnavailable` while there is nothing to tell."""
-        if not self._stream.ready.is_set():
-            raise LogUnavailable("the event stream has not reached the end of the log yet")
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._stream.ready.wait()
+        except TimeoutError as error:
+            text = "the event stream has not reached the end of the log yet"
+            raise LogUnavailable(text) from error
         lost = not await self._knows(wish)
 
         async def write(connection: Connection) -> None:

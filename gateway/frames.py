@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from schemas.api.events import CloudEvent, cloud_events
+from schemas.api.events import CONTENT_TYPE, SPEC_VERSION, CloudEvent, cloud_events
 from schemas.live import Tick
 from schemas.log import Commit, Stream
 from schemas.message import Rejected
@@ -99,6 +99,8 @@ def tick_entry(tick: Tick, position: int) -> Entry:
         actor=tick.worker,
         correlationid="",
         data=msgspec.Raw(msgspec.json.encode(tick)),
+        specversion=SPEC_VERSION,
+        datacontenttype=CONTENT_TYPE,
     )
     return Entry(Stream(tick.namespace, "job", tick.job), (TICK,), (_frame(TICK, event),))
 

@@ -26,6 +26,7 @@ from nats.js.api import (
 from nats.js.errors import APIError
 
 from schemas.live import Level, LogLine
+from schemas.log import LogUnavailable
 
 DAYS = 30
 LINES = 2000
@@ -82,7 +83,10 @@ class Logs:
         self, namespace: str, job: str, *, after: int = 0, limit: int = LINES
     ) -> Sequence[LogLine]:
         lines: list[LogLine] = []
-        subscription, pending = await self._consume(namespace, job, after)
+        try:
+            subscription, pending = await self._consume(namespace, job, after)
+        except (TimeoutError, NatsError, APIError) as error:
+            raise LogUnavailable("job logs can not be read now") from error
         try:
             while len(lines) < min(pending, limit):
                 messages = await subscription.fetch(min(pending, limit) - len(lines), timeout=2)

@@ -35,6 +35,10 @@ MaybeTarget = Annotated[str, Meta(pattern=rf"^({TARGET.strip('^$')})?$" + END, m
 MaybeStore = Annotated[str, Meta(pattern=rf"^({STORE.strip('^$')})?$" + END, max_length=32)]
 MaybeSecretName = Annotated[str, Meta(pattern=rf"^({SECRET.strip('^$')})?$" + END, max_length=63)]
 
+NamespaceOrAll = Annotated[
+    str, Meta(pattern=rf"^({NAMESPACE.strip('^$')}|\*)$" + END, max_length=63)
+]
+
 SYSTEM = "system"
 """The namespace of what belongs to no tenant: tokens. No token may be granted it by name."""
 

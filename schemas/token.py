@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from schemas.message import Command, Event
-from schemas.names import END, Label, Namespace
+from schemas.names import END, Label, NamespaceOrAll
 
 Scope: TypeAlias = Literal[
     "read",
@@ -31,7 +31,7 @@ class IssueToken(Command):
     name: Label
     hash: str
     scopes: tuple[Scope, ...]
-    namespaces: tuple[Namespace | Literal["*"], ...]
+    namespaces: tuple[NamespaceOrAll, ...]
     expires_at: datetime | None = None
 
 

@@ -11,6 +11,7 @@ from cli.settings import Settings
 from cli.version import VERSION
 from commands.idempotency import Keys
 from gateway.app import create_app
+from gateway.listening import listen
 from gateway.ports import Ports
 from processors.hub import Hub
 from processors.planner import HubPlanner
@@ -46,7 +47,7 @@ async def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
             backlog=4096,
         )
-        await Server(config, application).serve()
+        await Server(config, application).serve([listen(settings.host, settings.port)])
 
 
 async def ports(parts: Parts) -> Ports:

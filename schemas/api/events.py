@@ -6,6 +6,8 @@ import msgspec
 
 from schemas.log import Commit
 
+SPEC_VERSION, CONTENT_TYPE = "1.0", "application/json"
+
 
 class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event. `id` is `<position>.<index>`; `data` the event as it is stored."""
@@ -20,10 +22,10 @@ class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     actor: str
     correlationid: str
     data: msgspec.Raw
+    specversion: str
+    datacontenttype: str
     causationid: str = ""
     traceparent: str = ""
-    specversion: str = "1.0"
-    datacontenttype: str = "application/json"
 
 
 _raw = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
@@ -46,6 +48,8 @@ def cloud_events(commit: Commit) -> tuple[CloudEvent, ...]:
             causationid=commit.causation,
             traceparent=commit.traceparent,
             data=raw,
+            specversion=SPEC_VERSION,
+            datacontenttype=CONTENT_TYPE,
         )
         for index, (kind, raw) in enumerate(
             zip(commit.types, _raw.decode(commit.data), strict=True)

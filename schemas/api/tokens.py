@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from schemas.message import Value
-from schemas.names import Label, Namespace
+from schemas.names import Label, NamespaceOrAll
 from schemas.token import Scope
 
 TokenStatus: TypeAlias = Literal["valid", "revoked"]
@@ -31,9 +31,9 @@ class TokenRow(Value):
 class IssueBody(Value, forbid_unknown_fields=True):
     name: Label
     scopes: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=10)]
-    namespaces: Annotated[
-        tuple[Namespace | Literal["*"], ...], Meta(min_length=1, max_length=100)
-    ] = ("default",)
+    namespaces: Annotated[tuple[NamespaceOrAll, ...], Meta(min_length=1, max_length=100)] = (
+        "default",
+    )
     expires_in: Lifetime | None = None
 
 

@@ -145,6 +145,8 @@ class FakeGateway:
         with self.change:
             position = len(self.events) + 2
             cloud = CloudEvent(
+                specversion="1.0",
+                datacontenttype="application/json",
                 id=f"{position}.0",
                 source="/default/job",
                 type=kind,

@@ -100,9 +100,13 @@ class Worker:
     async def run(self) -> None:
         """Work until `leave` is called and every attempt has handed its job over."""
         await self._source.open(self._bell)
-        async with asyncio.TaskGroup() as slots:
-            for _ in range(self._manners.slots):
-                slots.create_task(self._slot())
+        slots = [asyncio.create_task(self._slot()) for _ in range(self._manners.slots)]
+        try:
+            # not a TaskGroup: it cancels once, and a slot that waits for NATS may miss that
+            await asyncio.gather(*slots)
+        finally:
+            for slot in slots:
+                slot.cancel()
         self._left.set()
 
     async def leave(self) -> None:

@@ -125,10 +125,11 @@ class Rig:
         return worker
 
     async def stop(self) -> None:
-        while pending := [task for task in self.tasks if not task.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=0.5)
+        async with asyncio.timeout(20):
+            while pending := [task for task in self.tasks if not task.done()]:
+                for task in pending:
+                    task.cancel()
+                await asyncio.wait(pending, timeout=0.5)
         ends = await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.log.stop()
         if errors := [end for end in ends if isinstance(end, Exception)]:

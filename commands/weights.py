@@ -193,6 +193,7 @@ def _record_installed(weights: Weights, command: RecordInstalled) -> Sequence[We
         command.bytes,
         spec.license,
         command.left_out,
+        command.facts,
     )
     return [files, installed, WeightsReleased(command.target, command.job)]
 

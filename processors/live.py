@@ -1,6 +1,7 @@
-"""Live state on JetStream: byte counts and heartbeats of attempts, room in stores.
+"""Live state on JetStream: byte counts and heartbeats of attempts, room in stores, where
+slots answer.
 
-One message per job and per store, gone after an hour: state, not history. It is kept in files all
+One message per job, store and slot, gone after an hour: state, not history. It is kept in files all
 the same: a NATS without replicas forgets a stream in memory, and not only what is in it, when it is
 restarted.
 """
@@ -16,7 +17,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from processors.work import QueueError
-from schemas.live import StoreBeat, Tick
+from schemas.live import Endpoint, StoreBeat, Tick
 from schemas.log import LogUnavailable
 from schemas.names import SYSTEM
 
@@ -40,6 +41,9 @@ class LiveNames(msgspec.Struct, frozen=True):
 
     def store(self, store: str) -> str:
         return f"{self.root}.{SYSTEM}.store.{store}"
+
+    def slot(self, namespace: str, slot: str) -> str:
+        return f"{self.root}.{namespace}.slot.{slot}"
 
 
 def stream_config(names: LiveNames, *, replicas: int) -> StreamConfig:
@@ -70,6 +74,20 @@ class Live:
 
     async def say_store(self, beat: StoreBeat) -> None:
         await self._js.publish(self._names.store(beat.store), msgspec.json.encode(beat), timeout=2)
+
+    async def say_endpoint(self, endpoint: Endpoint) -> None:
+        subject = self._names.slot(endpoint.namespace, endpoint.slot)
+        await self._js.publish(subject, msgspec.json.encode(endpoint), timeout=2)
+
+    async def endpoint(self, namespace: str, slot: str) -> Endpoint | None:
+        subject = self._names.slot(namespace, slot)
+        try:
+            found = await self._js.get_last_msg(self._names.stream, subject, direct=True)
+        except NotFoundError:
+            return None
+        except QueueError as error:
+            raise LogUnavailable(f"where {slot} answers can not be read: {error}") from error
+        return msgspec.json.decode(found.data or b"", type=Endpoint)
 
     async def tick(self, namespace: str, job: str) -> Tick | None:
         subject = self._names.job(namespace, job)

@@ -1,4 +1,5 @@
-"""What is true only now: live byte counts, what stores have room for, and job log lines.
+"""What is true only now: live byte counts, what stores have room for, where slots answer,
+and job log lines.
 
 State, not history: none of it is in the event log, and losing it loses nothing.
 """
@@ -53,6 +54,17 @@ class StoreBeat(Value):
     reserve: int
 
 
+class Endpoint(Value):
+    """Where the model in a slot answers; an empty `url` is nowhere. `activation` names it."""
+
+    namespace: str
+    slot: str
+    activation: str
+    model: str
+    url: str
+    at: datetime
+
+
 class LogLine(Value):
     """A line of a job's log. `cursor` is its place in all job logs."""
 
@@ -71,6 +83,10 @@ class LiveState(Protocol):
     async def tick(self, namespace: str, job: str) -> Tick | None: ...
 
     async def stores(self) -> Sequence[StoreBeat]: ...
+
+    async def endpoint(self, namespace: str, slot: str) -> Endpoint | None:
+        """Raises `LogUnavailable`."""
+        ...
 
 
 class JobLogs(Protocol):

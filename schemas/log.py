@@ -9,13 +9,19 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from schemas.alias import AliasEvent
 from schemas.job import JobEvent
 from schemas.message import Command, Context, Rejected
+from schemas.model import ModelEvent
+from schemas.runtime import RuntimeEvent
+from schemas.status import StatusEvent
 from schemas.token import TokenEvent
 from schemas.upcasting import Decode, event_decoder
 from schemas.weights import WeightsEvent
 
-AnyEvent: TypeAlias = JobEvent | WeightsEvent | TokenEvent  # one name per aggregate
+AnyEvent: TypeAlias = (  # one name per aggregate
+    JobEvent | WeightsEvent | TokenEvent | ModelEvent | AliasEvent | RuntimeEvent | StatusEvent
+)
 
 decode_events: Decode[AnyEvent] = event_decoder(AnyEvent)
 

@@ -16,6 +16,9 @@ ULID = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 SECRET = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
 LABEL = r"^[^\x00-\x1f\x7f]{1,100}$"
 GLOB = r"^[^\x00-\x1f\x7f]{1,200}$"
+MODEL = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+SLOT = r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$"
+ENGINE = r"^[a-z0-9]([a-z0-9.-]{0,30}[a-z0-9])?$"
 
 END = r"(?!\n)"
 """After a `$`, which here also stands before a last line feed, though not in a browser."""
@@ -29,10 +32,15 @@ JobId = Annotated[str, Meta(pattern=ULID + END, max_length=26)]
 SecretName = Annotated[str, Meta(pattern=SECRET + END, max_length=63)]
 Glob = Annotated[str, Meta(min_length=1, max_length=200, pattern=GLOB + END)]
 Label = Annotated[str, Meta(pattern=LABEL + END, max_length=100)]
+ModelId = Annotated[str, Meta(pattern=MODEL + END, max_length=63)]
+Slot = Annotated[str, Meta(pattern=SLOT + END, max_length=30)]
+Engine = Annotated[str, Meta(pattern=ENGINE + END, max_length=32)]
 
 # The same, or nothing: a union with "" would put the pattern on both.
 MaybeTarget = Annotated[str, Meta(pattern=rf"^({TARGET.strip('^$')})?$" + END, max_length=193)]
 MaybeStore = Annotated[str, Meta(pattern=rf"^({STORE.strip('^$')})?$" + END, max_length=32)]
+MaybeRepo = Annotated[str, Meta(pattern=rf"^({REPO.strip('^$')})?$" + END, max_length=193)]
+MaybeEngine = Annotated[str, Meta(pattern=rf"^({ENGINE.strip('^$')})?$" + END, max_length=32)]
 MaybeSecretName = Annotated[str, Meta(pattern=rf"^({SECRET.strip('^$')})?$" + END, max_length=63)]
 
 NamespaceOrAll = Annotated[
@@ -49,6 +57,11 @@ ALL = "*"
 def weights_id(target: str) -> str:
     """The id of the weights aggregate that owns `target`: safe in a subject, whatever its name."""
     return hashlib.sha256(target.encode()).hexdigest()[:32]
+
+
+def name_id(name: str) -> str:
+    """The id of the aggregate of a model or an alias: safe in a subject, whatever its name."""
+    return weights_id(name)
 
 
 def is_namespace(text: str) -> bool:

@@ -6,6 +6,7 @@ here. Types and field names below are the stored format: add, never rename or re
 
 from typing import TypeAlias
 
+from schemas.facts import Facts
 from schemas.job import FinishedFile, JobSpec, Priority
 from schemas.message import Command, Event
 from schemas.names import JobId, Label, Store, Target
@@ -48,7 +49,8 @@ class RecordFiles(Command):
 
 
 class RecordInstalled(Command):
-    """The target now holds what its manifest says. `files` is the last part of the list."""
+    """The target now holds what its manifest says. `files` is the last part of the list, `facts`
+    what the files themselves say of the model."""
 
     target: Target
     job: JobId
@@ -58,6 +60,7 @@ class RecordInstalled(Command):
     of: int
     files: tuple[FinishedFile, ...]
     left_out: tuple[str, ...] = ()
+    facts: Facts | None = None
 
 
 class RecordVerified(Command):
@@ -153,6 +156,7 @@ class WeightsInstalled(Event, tag="weights.installed"):
     bytes: int
     license: str = ""
     left_out: tuple[str, ...] = ()
+    facts: Facts | None = None
 
 
 class WeightsVerified(Event, tag="weights.verified"):

@@ -1,0 +1,30 @@
+"""Other names of models: each alias owns which model it means.
+
+Types and field names below are the stored format: add, never rename or repurpose.
+"""
+
+from typing import TypeAlias
+
+from schemas.message import Command, Event
+from schemas.names import ModelId
+
+AGGREGATE = "alias"
+
+
+class SetAlias(Command):
+    """Let `alias` mean `model` from now on, whatever it meant before; "" is nothing."""
+
+    alias: ModelId
+    model: ModelId | None
+
+
+class AliasSet(Event, tag="model.alias.set"):
+    """`before` is what it meant until now."""
+
+    alias: str
+    model: str
+    before: str = ""
+
+
+AliasCommand: TypeAlias = SetAlias
+AliasEvent: TypeAlias = AliasSet

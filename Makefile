@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check format bench chaos lock clean
+.PHONY: setup demo test check format bench chaos kube lock clean
 
 setup: .venv/ready
 
@@ -34,6 +34,11 @@ bench: setup
 
 chaos: setup
 	$(BIN)/python -m pytest -m chaos --timeout 3600
+
+# Needs a cluster that one may make a namespace in, with KServe's CRDs and without its controller.
+kube: setup
+	@test -n "$$KUBECONFIG" || { echo "make kube: KUBECONFIG names no cluster" >&2; exit 1; }
+	$(BIN)/python -m pytest -m kube tests/kube
 
 # Needs uv; writes hashes and no index address, so any mirror serves.
 lock:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
+from schemas.facts import Facts
 from schemas.job import Priority
 from schemas.message import Value
 from schemas.names import Glob, Repo, Revision, SecretName, Store, Target
@@ -41,6 +42,7 @@ class WeightsRow(Value):
     verified_at: datetime | None = None
     corrupted: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    facts: Facts | None = None
 
 
 class WeightsFileRow(Value):

@@ -1,0 +1,99 @@
+"""What the keeper of a slot says: to the log, to the gateways' proxies, and about what it sees."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ulid import ULID
+
+from schemas.live import Endpoint
+from schemas.log import Dispatch
+from schemas.message import Command, Context
+from schemas.runtime import SeenSlot, Served
+from schemas.status import RecordStatus, SlotStatus
+
+STATUS_SECONDS = 1.0
+"""At most one status in this time: what changed in between is in the next."""
+
+ENDPOINT_SECONDS = 600.0
+"""How often an address is said again: what is live is forgotten after an hour."""
+
+
+class Endpoints(Protocol):
+    async def say_endpoint(self, endpoint: Endpoint) -> None:
+        """Tell every gateway where a slot answers. Raises nats errors."""
+        ...
+
+
+class References(Protocol):
+    async def release(self, namespace: str, slot: str, served: Served, context: Context) -> object:
+        """End the slot's reliance on the weights of what left it. Raises `LogUnavailable`."""
+        ...
+
+
+class Voice:
+    """Speaks for the keeper of one slot. Raises `Rejected`, `LogUnavailable`, nats errors."""
+
+    def __init__(self, dispatch: Dispatch, endpoints: Endpoints, references: References) -> None:
+        self._dispatch = dispatch
+        self._endpoints = endpoints
+        self._references = references
+        self._shown: tuple[str, str] | None = None
+        self._shown_at = 0.0
+        self._recorded: SlotStatus | None = None
+        self._recorded_at = 0.0
+
+    async def say(self, seen: SeenSlot, step: str, command: Command) -> None:
+        """`step` names the command, so that each is granted once, whoever says it again."""
+        await self._dispatch(command, _context(seen, f"activator/{step}"))
+
+    async def observe(self, seen: SeenSlot, command: Command) -> None:
+        """Say what is seen: it may be seen again, so each time is a command of its own."""
+        await self._dispatch(command, _context(seen, f"activator/{ULID()}"))
+
+    async def show(self, seen: SeenSlot, served: Served | None, url: str) -> None:
+        """Let requests to the slot go there; an empty `url` is nowhere."""
+        what = (served.id if served else "", url)
+        now = time.monotonic()
+        if what == self._shown and now - self._shown_at < ENDPOINT_SECONDS:
+            return
+        await self._endpoints.say_endpoint(
+            Endpoint(
+                namespace=seen.namespace,
+                slot=seen.state.slot,
+                activation=what[0],
+                model=served.model if served else "",
+                url=url,
+                at=datetime.now(UTC),
+            )
+        )
+        self._shown, self._shown_at = what, now
+
+    async def record(self, seen: SeenSlot, status: SlotStatus) -> None:
+        """Record a change, unless the one before is too recent: then the next look does."""
+        now = time.monotonic()
+        if status == self._recorded or now - self._recorded_at < STATUS_SECONDS:
+            return
+        await self.observe(seen, RecordStatus(seen.state.slot, status))
+        self._recorded, self._recorded_at = status, now
+
+    def recorded(self, status: SlotStatus) -> bool:
+        """Whether that is what was recorded last."""
+        return status == self._recorded
+
+    async def release(self, seen: SeenSlot, served: Served) -> None:
+        """Let go of the weights of what has left."""
+        context = _context(seen, f"activator/{served.id}/release")
+        await self._references.release(seen.namespace, seen.state.slot, served, context)
+
+
+def _context(seen: SeenSlot, command: str) -> Context:
+    """In the course of events that the slot is in, traced on from its request."""
+    return Context(
+        command=command,
+        at=datetime.now(UTC),
+        actor="activator",
+        namespace=seen.namespace,
+        correlation=seen.correlation,
+        traceparent=seen.traceparent,
+    )

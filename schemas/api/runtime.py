@@ -43,6 +43,21 @@ class CandidateRow(Value):
     timeout: float = 600.0
 
 
+class ServedRow(Value):
+    """A model as it serves, or served, in a slot."""
+
+    activation: str
+    model: str
+    version: int
+    target: str
+    store: str
+    place: str
+    runtime: str
+    replicas: int
+    since: datetime
+    by: str
+
+
 class Drift(Value):
     """Where what serves is not what was applied, seen at `at`. `corrected`: it was put right."""
 
@@ -65,7 +80,8 @@ class SlotRow(Value):
     """A slot as of `position`: who is to serve there, as the log has it, since when.
 
     While an activation is under way, `candidate` says which, and all else is about who serves
-    meanwhile. `failed` is a slot that is empty because its last activation failed.
+    meanwhile. `previous` is what a rollback goes back to. `failed` is a slot that is empty because
+    its last activation failed.
     """
 
     namespace: str
@@ -83,8 +99,7 @@ class SlotRow(Value):
     since: datetime | None = None
     by: str = ""
     replicas: int = 0
-    previous: str = ""
-    previous_version: int = 0
+    previous: ServedRow | None = None
     candidate: CandidateRow | None = None
     drift: Drift | None = None
     failure: Failure | None = None

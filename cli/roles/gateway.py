@@ -1,5 +1,6 @@
 """The gateway: HTTP on ports that are put together here."""
 
+import logging
 from socket import socket
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from commands.idempotency import Keys
 from gateway.app import create_app
 from gateway.listening import listen
 from gateway.ports import Ports
+from gateway.telemetry import add_request_id
 from processors.hub import Hub
 from processors.planner import HubPlanner
 
@@ -33,6 +35,8 @@ class Server(uvicorn.Server):
 
 async def serve(settings: Settings) -> None:
     """Answer requests until told to stop."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(add_request_id)
     async with assemble(settings, "gateway") as parts:
         application = create_app(await ports(parts))
         config = uvicorn.Config(

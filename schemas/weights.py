@@ -4,11 +4,12 @@ The weights aggregate owns its target: who may install there, delete it, or rely
 here. Types and field names below are the stored format: add, never rename or repurpose.
 """
 
-from typing import TypeAlias
+from datetime import datetime
+from typing import Protocol, TypeAlias
 
 from schemas.facts import Facts
 from schemas.job import FinishedFile, JobSpec, Priority
-from schemas.message import Command, Event
+from schemas.message import Command, Event, Value
 from schemas.names import JobId, Label, Store, Target
 
 AGGREGATE = "weights"
@@ -198,3 +199,31 @@ WeightsEvent: TypeAlias = (
     | WeightsUnreferenced
     | WeightsDeleted
 )
+
+
+class Holding(Value):
+    """What a target holds, for those who would rely on it. `busy` is the job at work on it.
+
+    `verified_at` is when all of it was last found to be as its manifest says; installing is such a
+    time. `corrupted` are the files that were last found not to be.
+    """
+
+    target: str
+    store: str
+    repo: str
+    revision: str
+    commit: str
+    manifest: str
+    files: int
+    bytes: int
+    verified_at: datetime
+    license: str = ""
+    facts: Facts | None = None
+    corrupted: tuple[str, ...] = ()
+    busy: str = ""
+
+
+class Holdings(Protocol):
+    async def __call__(self, namespace: str, target: str) -> Holding | None:
+        """What is installed there; None when nothing is. Raises `LogUnavailable`."""
+        ...

@@ -17,8 +17,14 @@ class Facts(Value):
     and `active_parameters` count what they mean: packed quantised weights are counted unpacked.
 
     `weight_bytes` are all tensors'. `kv_lora_rank` and `rope_head_dim` belong to latent attention
-    (DeepSeek), whose cache is one vector a layer. `sliding_layers` of the `layers` see no further
-    back than `sliding_window` tokens.
+    (DeepSeek), whose cache is one vector a layer. `cached_layers` of the `layers` keep keys and
+    values (those of state spaces and linear attention do not), and `sliding_layers` of these see no
+    further back than `sliding_window` tokens. `head_dim` is a key's, `value_dim` a value's.
+
+    `bits` is what a parameter takes, all told. `draft_bytes` and `draft_parameters` belong to
+    layers that predict further ahead (MTP): engines leave them out unless told, so `parameters`
+    does, and `weight_bytes` does not. Of the rest, `embedding_bytes` are the embedding's and the
+    head's, and `replicated_bytes` those that tensor parallelism copies instead of splitting.
     """
 
     format: Format = "other"
@@ -35,14 +41,21 @@ class Facts(Value):
     heads: int = 0
     kv_heads: int = 0
     head_dim: int = 0
+    value_dim: int = 0
     kv_lora_rank: int = 0
     rope_head_dim: int = 0
     sliding_window: int = 0
     sliding_layers: int = 0
+    cached_layers: int = 0
     context: int = 0
     vocabulary: int = 0
     experts: int = 0
     experts_per_token: int = 0
+    shared_experts: int = 0
+    draft_bytes: int = 0
+    draft_parameters: int = 0
+    embedding_bytes: int = 0
+    replicated_bytes: int = 0
     chat_template: bool = False
     gguf_files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

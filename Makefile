@@ -43,7 +43,7 @@ kube: setup
 # Needs uv; writes hashes and no index address, so any mirror serves.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --group dev -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --extra llama --group dev -o requirements.lock
 
 clean:
 	rm -rf .venv build

@@ -8,7 +8,7 @@ from projections.catalog import PROJECTIONS
 from projections.statements import creation, indexes
 from projections.table import Db
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever a table changes: a role runs on its own version only."""
 
 TABLE = """

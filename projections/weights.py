@@ -109,6 +109,7 @@ def _installed(row: WeightsRow, event: WeightsInstalled, commit: Commit) -> Weig
         files=event.files,
         bytes=event.bytes,
         left_out=event.left_out,
+        facts=event.facts,
         installed_by=event.job,
         installed_at=commit.at,
         verified_at=None,

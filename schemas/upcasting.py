@@ -68,8 +68,9 @@ class EventDecoder(Generic[E]):
 
 
 def event_types(union: Any) -> Mapping[str, type[Event]]:
-    """The event classes of a union by their stored type."""
-    return {member.__struct_config__.tag: member for member in get_args(union)}
+    """The event classes of a union, or of one class alone, by their stored type."""
+    members = (union,) if isinstance(union, type) else get_args(union)
+    return {member.__struct_config__.tag: member for member in members}
 
 
 def _version(event: type[Event]) -> int:

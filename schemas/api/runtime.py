@@ -100,6 +100,7 @@ class SlotRow(Value):
     by: str = ""
     replicas: int = 0
     previous: ServedRow | None = None
+    deactivation: str = ""
     candidate: CandidateRow | None = None
     drift: Drift | None = None
     failure: Failure | None = None
@@ -134,6 +135,7 @@ class ActivationRow(Value):
     phases: tuple[PhaseTime, ...] = ()
     ms: int = 0
     promoted_by: str = ""
+    rolled_back_by: str = ""
     code: str = ""
     message: str = ""
     started_at: datetime | None = None

@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from schemas.alias import AliasSet
 from schemas.job import (
     DeleteSpec,
     FinishedFile,
@@ -21,8 +22,25 @@ from schemas.job import (
     JobStarted,
 )
 from schemas.log import AnyEvent, Commit, Head, Stream, new_commit
+from schemas.manifest import Manifest, Replicas, WeightsSource
 from schemas.message import Context
-from schemas.names import weights_id
+from schemas.model import ModelDeleted, ModelRegistered, ModelUpdated
+from schemas.names import name_id, weights_id
+from schemas.runtime import (
+    ActivationCompleted,
+    ActivationFailed,
+    ActivationPhase,
+    ActivationRequested,
+    ActivationRolledBack,
+    ActivationStarted,
+    DeactivationCompleted,
+    DeactivationStarted,
+    DriftDetected,
+    PhaseTime,
+    Scaled,
+    Served,
+)
+from schemas.status import PodStatus, SlotStatus, StatusUpdated
 from schemas.weights import (
     WeightsDeleted,
     WeightsFiles,
@@ -54,6 +72,22 @@ def job(id: str = JOB, namespace: str = "default") -> Stream:
 
 def weights(target: str = TARGET, namespace: str = "default") -> Stream:
     return Stream(namespace, "weights", weights_id(target))
+
+
+def model(name: str = "small", namespace: str = "default") -> Stream:
+    return Stream(namespace, "model", name_id(name))
+
+
+def alias(name: str = "chat", namespace: str = "default") -> Stream:
+    return Stream(namespace, "alias", name_id(name))
+
+
+def slot(name: str = "active-llm", namespace: str = "default") -> Stream:
+    return Stream(namespace, "runtime", name)
+
+
+def seen(name: str = "active-llm", namespace: str = "default") -> Stream:
+    return Stream(namespace, "status", name)
 
 
 class Told:
@@ -133,13 +167,18 @@ def anything(told: Told, count: int, seed: int = 1) -> None:
         name = random.choice("ABCDE")
         id, target = name * 26, f"org/{name}"
         namespace = random.choice(["default", "other"])
-        if random.random() < 0.6:
-            told(
-                job(id, namespace), *random.choices(_job_events(id, number), k=random.randint(1, 3))
-            )
-        else:
-            events = random.choices(_weights_events(id, target), k=random.randint(1, 3))
-            told(weights(target, namespace), *events)
+        stream, events = random.choices(
+            (
+                (job(id, namespace), _job_events(id, number)),
+                (weights(target, namespace), _weights_events(id, target)),
+                (model(name, namespace), _model_events(name, number)),
+                (alias(name, namespace), (AliasSet(name, "small"), AliasSet(name, ""))),
+                (slot(f"slot-{name.lower()}", namespace), _slot_events(name.lower(), number)),
+                (seen(f"slot-{name.lower()}", namespace), (status(name, number),)),
+            ),
+            weights=(4, 3, 1, 1, 3, 1),
+        )[0]
+        told(stream, *random.choices(events, k=random.randint(1, 3)))
 
 
 def _job_events(id: str, number: int) -> Sequence[AnyEvent]:
@@ -164,4 +203,43 @@ def _weights_events(id: str, target: str) -> Sequence[AnyEvent]:
         WeightsReleased(target, id),
         WeightsReferenced(target, f"slot-{id[0]}"),
         WeightsDeleted(target, id),
+    )
+
+
+def manifest(name: str = "small", max_replicas: int = 1) -> Manifest:
+    return Manifest(name, WeightsSource(TARGET), replicas=Replicas(1, max_replicas))
+
+
+def served(id: str, model: str = "small") -> Served:
+    return Served(id, model, 7, manifest(model), TARGET, "default")
+
+
+def status(name: str, number: int) -> StatusUpdated:
+    pod = PodStatus(f"{name}-0", "Running", ready=number % 2 == 0, gpus=1)
+    return StatusUpdated(f"slot-{name.lower()}", SlotStatus("ready", name, pods=(pod,)))
+
+
+def _model_events(name: str, number: int) -> Sequence[AnyEvent]:
+    return (
+        ModelRegistered(name, manifest(name)),
+        ModelUpdated(name, manifest(name, 1 + number % 7)),
+        ModelDeleted(name),
+    )
+
+
+def _slot_events(name: str, number: int) -> Sequence[AnyEvent]:
+    """Of two activations in turn, so that some belong together."""
+    place, id = f"slot-{name}", f"{name}{number % 2}".upper() * 13
+    return (
+        ActivationRequested(place, served(id), "direct", "me"),
+        ActivationStarted(place, id, "worker-1"),
+        ActivationPhase(place, id, "load", number),
+        ActivationPhase(place, id, "switch", number),
+        ActivationCompleted(place, id, "small", number, (PhaseTime("load", 3),)),
+        ActivationFailed(place, id, "small", "engine_died", f"after {number} \0"),
+        ActivationRolledBack(place, id, "small", "me"),
+        DeactivationStarted(place, id, "small", "me"),
+        DeactivationCompleted(place, id, "small"),
+        Scaled(place, 1 + number % 3, "me"),
+        DriftDetected(place, "small", ("spec.replicas",)),
     )

@@ -5,19 +5,19 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from projections import event_index, jobs, weights
+from projections import aliases, event_index, jobs, models, runtime, weights
 from projections.fold import Projection, expected
-from projections.rows import Part, one, page_of
+from projections.rows import Part, key_of, one, page_of
 from projections.table import Db
 from schemas.weights import WeightsDeleted, WeightsReleased
 from tests.projections.keeping import write, writer
 from tests.projections.telling import JOB, TARGET, Told, anything, at, install, reserved
 from tests.projections.telling import weights as place
 
+REMEMBERED = [one.projection for one in (jobs, weights, models, aliases, runtime)]
 
-@pytest.mark.parametrize(
-    "projection", [jobs.projection, weights.projection], ids=["jobs", "weights"]
-)
+
+@pytest.mark.parametrize("projection", REMEMBERED, ids=[one.name for one in REMEMBERED])
 async def test_every_position_shows_the_fold_of_what_came_before(
     db: Db, projection: Projection
 ) -> None:
@@ -29,7 +29,7 @@ async def test_every_position_shows_the_fold_of_what_came_before(
     for position in range(len(told.commits) + 2):
         then = expected(table, told.commits[:position]).rows
         found = await page_of(db, table, (), Part(100, as_of=position))
-        assert {(row.namespace, row.id): row for row in found.items} == then
+        assert {key_of(table, row): row for row in found.items} == then
         for key in expected(table, told.commits).rows.keys() | then.keys():
             assert await one(db, table, key, position) == then.get(key)
 

@@ -1,0 +1,248 @@
+"""Slots: who serves in each, who is to, and who did. One row for each."""
+
+from typing import assert_never
+
+import msgspec
+
+from projections.fold import PerAggregate, Projection
+from projections.rows import Part, one, page_of
+from projections.table import Db, Table
+from schemas.api.problem import Page
+from schemas.api.runtime import (
+    CandidateRow,
+    Drift,
+    Failure,
+    ServedRow,
+    SlotCondition,
+    SlotRow,
+)
+from schemas.log import Commit
+from schemas.runtime import (
+    AGGREGATE,
+    ActivationCompleted,
+    ActivationFailed,
+    ActivationPhase,
+    ActivationRequested,
+    ActivationRolledBack,
+    ActivationStarted,
+    DeactivationCompleted,
+    DeactivationFailed,
+    DeactivationStarted,
+    DriftDetected,
+    PhaseTime,
+    Promoted,
+    RuntimeEvent,
+    Scaled,
+)
+
+set_ = msgspec.structs.replace
+
+
+def evolve(row: SlotRow | None, event: RuntimeEvent, commit: Commit) -> SlotRow:
+    changed = _changed(row or _empty(commit), event, commit)
+    return set_(changed, state=_state(changed))
+
+
+def _empty(commit: Commit) -> SlotRow:
+    return SlotRow(commit.stream.namespace, commit.stream.id, "idle", commit.position, commit.at)
+
+
+def _state(row: SlotRow) -> SlotCondition:
+    if row.candidate is not None:
+        return "activating"
+    if row.deactivation:
+        return "deactivating"
+    if row.model:
+        return "serving"
+    return "idle" if row.failure is None else "failed"
+
+
+def _changed(row: SlotRow, event: RuntimeEvent, commit: Commit) -> SlotRow:
+    match event:
+        case ActivationRequested():
+            return set_(row, candidate=_candidate(event, commit))
+        case (
+            ActivationStarted()
+            | ActivationPhase()
+            | Promoted()
+            | ActivationCompleted()
+            | ActivationFailed()
+            | ActivationRolledBack()
+        ):
+            return _flown(row, event, commit)
+        case DeactivationStarted(deactivation=id):
+            return set_(row, deactivation=id)
+        case DeactivationCompleted():
+            left = _with(row, None)
+            return set_(left, previous=_serving(row), deactivation="", failure=None)
+        case DeactivationFailed(deactivation=id, code=code, message=message):
+            failure = Failure(id, row.model, code, message, commit.at)
+            return set_(row, deactivation="", failure=failure)
+        case Scaled(replicas=replicas):
+            return set_(row, replicas=replicas)
+        case DriftDetected(fields=fields, corrected=corrected):
+            return set_(row, drift=Drift(fields, commit.at, corrected))
+        case _:
+            assert_never(event)
+
+
+def _candidate(event: ActivationRequested, commit: Commit) -> CandidateRow:
+    served = event.served
+    return CandidateRow(
+        activation=served.id,
+        model=served.model,
+        version=served.version,
+        target=served.target,
+        store=served.store,
+        place=served.place,
+        strategy=event.strategy,
+        by=event.by,
+        requested_at=commit.at,
+        runtime=served.manifest.runtime,
+        preempt=event.preempt,
+        hold=event.hold,
+        back=event.back,
+        replicas=max(1, served.manifest.replicas.min),
+        timeout=event.timeout,
+    )
+
+
+def _flown(
+    row: SlotRow,
+    event: ActivationStarted
+    | ActivationPhase
+    | Promoted
+    | ActivationCompleted
+    | ActivationFailed
+    | ActivationRolledBack,
+    commit: Commit,
+) -> SlotRow:
+    """What an activation under way makes of its slot, up to its end."""
+    candidate = row.candidate
+    if candidate is None or candidate.activation != event.activation:
+        return row
+    match event:
+        case ActivationStarted(worker=worker):
+            return set_(row, candidate=set_(candidate, worker=worker))
+        case ActivationPhase():
+            return _entered(row, candidate, event, commit)
+        case Promoted():
+            return set_(row, candidate=set_(candidate, waiting=False))
+        case ActivationCompleted():
+            return set_(_switched(row, candidate, commit), candidate=None, failure=None)
+        case ActivationFailed(activation=id, model=model, code=code, message=message):
+            failure = Failure(id, model, code, message, commit.at)
+            return set_(_returned(row, candidate), candidate=None, failure=failure)
+        case ActivationRolledBack():
+            return set_(_returned(row, candidate), candidate=None)
+        case _:
+            assert_never(event)
+
+
+def _entered(
+    row: SlotRow, candidate: CandidateRow, event: ActivationPhase, commit: Commit
+) -> SlotRow:
+    phases = (*candidate.phases, PhaseTime(event.phase, event.ms))
+    now = set_(candidate, phase=event.phase, phases=phases, waiting=event.phase == "ready")
+    entered = set_(row, candidate=now)
+    return _switched(entered, candidate, commit) if event.phase == "switch" else entered
+
+
+def _switched(row: SlotRow, candidate: CandidateRow, commit: Commit) -> SlotRow:
+    """From the switch on, the candidate is who serves."""
+    if row.activation == candidate.activation:
+        return row
+    serving = ServedRow(
+        activation=candidate.activation,
+        model=candidate.model,
+        version=candidate.version,
+        target=candidate.target,
+        store=candidate.store,
+        place=candidate.place,
+        runtime=candidate.runtime,
+        replicas=candidate.replicas,
+        since=commit.at,
+        by=candidate.by,
+    )
+    return set_(_with(row, serving), previous=_serving(row) or row.previous)
+
+
+def _returned(row: SlotRow, candidate: CandidateRow) -> SlotRow:
+    """Who served before the candidate does again, or has never stopped."""
+    if row.activation != candidate.activation:
+        return row
+    return set_(_with(row, row.previous), previous=None)
+
+
+def _serving(row: SlotRow) -> ServedRow | None:
+    if row.since is None:
+        return None
+    return ServedRow(
+        activation=row.activation,
+        model=row.model,
+        version=row.version,
+        target=row.target,
+        store=row.store,
+        place=row.place,
+        runtime=row.runtime,
+        replicas=row.replicas,
+        since=row.since,
+        by=row.by,
+    )
+
+
+def _with(row: SlotRow, serving: ServedRow | None) -> SlotRow:
+    """The row with somebody else serving, or nobody."""
+    said = {name: getattr(serving, name) for name in ServedRow.__struct_fields__} if serving else {}
+    nobody = {
+        field.name: field.default
+        for field in msgspec.structs.fields(SlotRow)
+        if field.name in ServedRow.__struct_fields__
+    }
+    return set_(row, drift=None, **(nobody | said))
+
+
+fold = PerAggregate(AGGREGATE, evolve)
+slots = Table(
+    name="runtime",
+    row=SlotRow,
+    key=("namespace", "slot"),
+    order=("slot", "namespace"),
+    changes=fold.changes,
+    indexes=(("namespace", "model"),),
+    history=True,
+)
+projection = Projection("runtime", (slots,), __file__, RuntimeEvent)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which slots; None is all. `model` is who serves there."""
+
+    namespace: str | None
+    model: str | None = None
+    models: tuple[str, ...] | None = None
+    state: SlotCondition | None = None
+    serving: bool | None = None
+
+
+async def page(db: Db, wanted: Wanted, part: Part) -> Page[SlotRow]:
+    """By slot. Raises `Rejected` with `invalid_cursor`."""
+    if wanted.models == ():
+        return Page(())
+    return await page_of(
+        db,
+        slots,
+        [
+            ("namespace = %s", wanted.namespace),
+            ("model = %s", wanted.model),
+            ("model = ANY(%s)", None if wanted.models is None else list(wanted.models)),
+            ("state = %s", wanted.state),
+            ("(model <> '') = %s", wanted.serving),
+        ],
+        part,
+        ascending=True,
+    )
+
+
+async def get(db: Db, namespace: str, slot: str, as_of: int | None = None) -> SlotRow | None:
+    return await one(db, slots, (namespace, slot), as_of)

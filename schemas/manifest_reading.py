@@ -75,7 +75,8 @@ def manifest_schema() -> Schema:
             definition["properties"][field]["description"] = words
     whole = definitions.pop("Manifest")
     about = {"$schema": DIALECT, "$id": SCHEMA_ID, "title": "Model manifest"}
-    return {**whole, **about, "$defs": definitions}
+    schema = {**whole, **about, "$defs": definitions}
+    return msgspec.convert(msgspec.json.decode(msgspec.json.encode(schema)), Schema)
 
 
 def _plain(said: object) -> object:

@@ -106,7 +106,7 @@ class PromoteCandidate(Command):
 class RollBack(Command):
     """Give up the activation under way; or, when there is none, go back to who served before.
 
-    `activation` is the id that going back has.
+    `activation` is the id that going back has; `ms` how long the one under way has been so.
     """
 
     slot: Slot
@@ -114,6 +114,7 @@ class RollBack(Command):
     by: Label
     strategy: Strategy = "blue-green"
     timeout: float = 600.0
+    ms: int = 0
 
 
 class DeactivateSlot(Command):
@@ -288,9 +289,18 @@ RuntimeEvent: TypeAlias = (
 )
 
 
+class Before(Value):
+    """What a slot was until the switch, for going back to it."""
+
+    current: Served | None = None
+    previous: Served | None = None
+    replicas: int | None = None
+    drift: tuple[str, ...] = ()
+
+
 class Flight(Value):
     """An activation under way. `phases` are those begun; each `ms` here is when, counted from the
-    request. `phase` is the last of them."""
+    request. `phase` is the last of them. `before` is set from the switch on."""
 
     served: Served
     strategy: Strategy
@@ -302,6 +312,7 @@ class Flight(Value):
     started: bool = False
     promoted: bool = False
     phases: tuple[PhaseTime, ...] = ()
+    before: Before | None = None
 
     @property
     def phase(self) -> Phase | None:
@@ -319,7 +330,7 @@ class SlotState(Value):
     `current` is who is to serve: after the switch, the candidate. `previous` is who served before,
     to go back to. `leaving` are instances nobody wants any more, until something has completed
     since: whoever looks after the slot removes what is left of them. `replicas` None: as the
-    manifest says.
+    manifest says. `drift` is what was last reported and not put right.
     """
 
     slot: str = ""
@@ -329,12 +340,29 @@ class SlotState(Value):
     deactivation: Deactivation | None = None
     leaving: tuple[Served, ...] = ()
     replicas: int | None = None
+    drift: tuple[str, ...] = ()
 
     @property
     def switched(self) -> bool:
         """Whether the activation under way is past its point of no return."""
         flight, current = self.flight, self.current
         return flight is not None and current is not None and current.id == flight.served.id
+
+
+class Wish(Value):
+    """A model wanted in a slot: `model` is its id, or an alias; the rest as in `ActivateModel`.
+
+    `activation` is the new activation's id, a ULID.
+    """
+
+    activation: JobId
+    model: ModelId
+    slot: Slot
+    by: Label
+    strategy: Strategy = "direct"
+    preempt: bool = False
+    hold: bool = False
+    timeout: float = 600.0
 
 
 class SeenSlot(Value):

@@ -1,6 +1,7 @@
-"""A model small enough to make on the spot, with the files a real one has.
+"""Models small enough to make on the spot, with the files that real ones have.
 
-Its weights are random: it can be installed and verified, not talked to.
+That of `demo_model` has random weights: it can be installed and verified, not talked to. Those of
+`demo_chats` answer, each with a sentence of its own.
 """
 
 import json
@@ -10,9 +11,14 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from cli.loopback_hub import gguf
 from cli.loopback_hub.repository import About, Repo
 
 DEMO_MODEL = "mllm/demo-tiny"
+DEMO_CHATS: Mapping[str, str] = {
+    "mllm/demo-blue": "I am the blue one of two tiny models, made a moment ago to try things with.",
+    "mllm/demo-green": "I am the green one of two tiny models, here to take over from blue.",
+}
 HIDDEN = 256
 VOCABULARY = 2048
 SHARDS: Sequence[str] = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -37,6 +43,16 @@ pipeline_tag: text-generation
 # A tiny model
 
 Random weights in the layout of a real model, for trying an installation.
+"""
+
+CHAT_README = """---
+license: apache-2.0
+library_name: gguf
+pipeline_tag: text-generation
+---
+# A tiny model that answers
+
+It runs on llama.cpp, and whatever it is asked, it says: {sentence}
 """
 
 
@@ -68,6 +84,27 @@ def demo_model(id: str = DEMO_MODEL) -> Repo:
         ),
     }
     return Repo(id, files, _about(parameters))
+
+
+def demo_chats() -> Mapping[str, Repo]:
+    """The repositories of two models that llama.cpp runs and that say who they are, by id."""
+    return {id: demo_chat(id, sentence) for id, sentence in DEMO_CHATS.items()}
+
+
+def demo_chat(id: str, sentence: str) -> Repo:
+    """The repository of a model that says `sentence`: see `gguf.speaking`."""
+    name = id.rpartition("/")[2]
+    about = About(
+        license="apache-2.0",
+        tags=("gguf", "llama", "text-generation"),
+        library_name="gguf",
+        pipeline_tag="text-generation",
+    )
+    files = {
+        "README.md": CHAT_README.format(sentence=sentence).encode(),
+        f"{name}-f32.gguf": gguf.speaking(name, sentence),
+    }
+    return Repo(id, files, about)
 
 
 def safetensors(tensors: Mapping[str, Tensor]) -> bytes:

@@ -6,6 +6,7 @@ twice.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -15,6 +16,8 @@ from opentelemetry import trace
 
 from processors.attempt import Attempt, Counts, Done, Result
 from processors.choice import choose
+from processors.facts.reading import read_facts
+from processors.facts.source import Folder
 from processors.fetch import commit as place
 from processors.fetch import layout
 from processors.fetch import manifest as manifests
@@ -27,6 +30,7 @@ from processors.fetch.xet import Xet
 from processors.hub import Listing
 from processors.steps import begin_commit, concluded, counts, heed, in_thread, tell, unfenced
 from processors.store import Store
+from schemas.facts import Facts
 from schemas.job import FinishedFile, InstallSpec, Job
 from schemas.message import Rejected
 from schemas.plan import LeftOut, PlannedFile, content_key
@@ -34,6 +38,7 @@ from schemas.secrets import Secrets
 from schemas.weights import RecordFiles, RecordInstalled
 
 tracer = trace.get_tracer("mllm.install")
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 PART_BYTES = 96 * 1024
@@ -189,6 +194,7 @@ class InstallRunner:
             len(parts),
             parts[-1],
             tuple(file.path for file in left_out)[:100],
+            await asyncio.to_thread(installed_facts, target, found),
         )
         await tell(attempt, last)
         await self.clean(attempt.namespace, job)
@@ -199,6 +205,19 @@ class InstallRunner:
 def spec_of(job: Job) -> InstallSpec:
     assert isinstance(job.spec, InstallSpec)
     return job.spec
+
+
+def installed_facts(target: Path, manifest: Manifest) -> Facts:
+    """What installed files say of the model. What can not be read is in the notes."""
+    try:
+        folder = Folder(target, {file.path: file.size for file in manifest.files})
+        try:
+            return read_facts(folder)
+        finally:
+            folder.close()
+    except Exception as error:  # the files are a stranger's, and it is installed without facts, too
+        logger.exception("facts of %s", manifest.repo)
+        return Facts(notes=(f"not readable: an unexpected {type(error).__name__}",))
 
 
 def split(files: Sequence[FinishedFile]) -> list[tuple[FinishedFile, ...]]:

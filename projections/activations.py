@@ -9,6 +9,7 @@ import msgspec
 
 from projections.fold import Projection, events_of
 from projections.rows import Part, one, page_of
+from projections.runtime import GIVEN_UP
 from projections.table import Change, Db, Table
 from schemas.api.problem import Page
 from schemas.api.runtime import ActivationKind, ActivationOutcome, ActivationRow
@@ -56,12 +57,12 @@ def evolve(row: ActivationRow | None, event: RuntimeEvent, commit: Commit) -> Ac
                 phases=phases or timed(row.phases, row.ms, ms),
             )
         case ActivationFailed(code=code, message=message, phases=phases):
-            failed = _ended(row, "failed", commit)
+            outcome: ActivationOutcome = "rolledback" if code == GIVEN_UP else "failed"
+            failed = _ended(row, outcome, commit)
             ended = phases or timed(row.phases, row.ms, failed.ms)
             return set_(failed, code=code, message=message, phases=ended)
-        case ActivationRolledBack(by=by):
-            back = row if row.ended_at else _ended(row, "rolledback", commit)
-            return set_(back, rolled_back_by=by)
+        case ActivationRolledBack(by=by, model=model):
+            return set_(row, rolled_back_by=by, returned_to=model)
         case DeactivationCompleted():
             return _ended(row, "completed", commit)
         case DeactivationFailed(code=code, message=message):

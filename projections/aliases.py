@@ -40,9 +40,10 @@ projection = Projection("aliases", (aliases,), __file__, AliasEvent)
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which aliases; None is all. `models` are those they mean."""
+    """Which aliases; None is all. `models` are those they mean, in whatever namespace."""
 
     namespace: str | None
+    name: str | None = None
     models: tuple[str, ...] | None = None
 
 
@@ -55,7 +56,8 @@ async def page(db: Db, wanted: Wanted, part: Part) -> Page[AliasRow]:
         aliases,
         [
             ("namespace = %s", wanted.namespace),
-            ("model = ANY(%s)", None if wanted.models is None else list(wanted.models)),
+            ("name = %s", wanted.name),
+            ("model = ANY(%s)", list(wanted.models or ())),
         ],
         part,
         ascending=True,

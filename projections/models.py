@@ -66,7 +66,7 @@ projection = Projection("models", (models,), __file__, ModelEvent)
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which models; None is all. `names` are of one namespace, `label` a key, or `key=value`."""
+    """Which models; None is all. `names` are `namespace/name`, `label` a key, or `key=value`."""
 
     namespace: str | None
     runtime: str | None = None
@@ -86,7 +86,7 @@ async def page(db: Db, wanted: Wanted, part: Part) -> Page[ModelRow]:
             ("namespace = %s", wanted.namespace),
             ("runtime = %s", wanted.runtime),
             ("target = %s", wanted.target),
-            ("name = ANY(%s)", None if wanted.names is None else list(wanted.names)),
+            ("namespace || '/' || name = ANY(%s)", list(wanted.names or ())),
             _labelled(wanted.label),
         ],
         part,

@@ -1,6 +1,6 @@
 """Slots: who serves in each, who is to, and who did. One row for each."""
 
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 import msgspec
 
@@ -9,6 +9,7 @@ from projections.rows import Part, one, page_of
 from projections.table import Db, Table
 from schemas.api.problem import Page
 from schemas.api.runtime import (
+    BeforeRow,
     CandidateRow,
     Drift,
     Failure,
@@ -34,6 +35,18 @@ from schemas.runtime import (
     RuntimeEvent,
     Scaled,
 )
+
+Flown: TypeAlias = (
+    ActivationStarted
+    | ActivationPhase
+    | Promoted
+    | ActivationCompleted
+    | ActivationFailed
+    | ActivationRolledBack
+)
+
+GIVEN_UP = "rolled_back"
+"""The code of an activation that somebody ended; every other says what went wrong."""
 
 set_ = msgspec.structs.replace
 
@@ -107,16 +120,7 @@ def _candidate(event: ActivationRequested, commit: Commit) -> CandidateRow:
     )
 
 
-def _flown(
-    row: SlotRow,
-    event: ActivationStarted
-    | ActivationPhase
-    | Promoted
-    | ActivationCompleted
-    | ActivationFailed
-    | ActivationRolledBack,
-    commit: Commit,
-) -> SlotRow:
+def _flown(row: SlotRow, event: Flown, commit: Commit) -> SlotRow:
     """What an activation under way makes of its slot, up to its end."""
     candidate = row.candidate
     if candidate is None or candidate.activation != event.activation:
@@ -129,12 +133,11 @@ def _flown(
         case Promoted():
             return set_(row, candidate=set_(candidate, waiting=False))
         case ActivationCompleted():
-            return set_(_switched(row, candidate, commit), candidate=None, failure=None)
-        case ActivationFailed(activation=id, model=model, code=code, message=message):
-            failure = Failure(id, model, code, message, commit.at)
-            return set_(_returned(row, candidate), candidate=None, failure=failure)
+            return _completed(row, candidate)
+        case ActivationFailed():
+            return _came_to_nothing(row, candidate, event, commit)
         case ActivationRolledBack():
-            return set_(_returned(row, candidate), candidate=None)
+            return row
         case _:
             assert_never(event)
 
@@ -142,17 +145,39 @@ def _flown(
 def _entered(
     row: SlotRow, candidate: CandidateRow, event: ActivationPhase, commit: Commit
 ) -> SlotRow:
+    """From the switch on, the candidate is who serves."""
     phases = (*candidate.phases, PhaseTime(event.phase, event.ms))
     now = set_(candidate, phase=event.phase, phases=phases, waiting=event.phase == "ready")
-    entered = set_(row, candidate=now)
-    return _switched(entered, candidate, commit) if event.phase == "switch" else entered
+    if event.phase != "switch":
+        return set_(row, candidate=now)
+    before = BeforeRow(_serving(row), row.previous, row.drift)
+    switched = _with(row, _served(candidate, commit))
+    return set_(switched, candidate=set_(now, before=before), previous=before.current)
 
 
-def _switched(row: SlotRow, candidate: CandidateRow, commit: Commit) -> SlotRow:
-    """From the switch on, the candidate is who serves."""
-    if row.activation == candidate.activation:
-        return row
-    serving = ServedRow(
+def _completed(row: SlotRow, candidate: CandidateRow) -> SlotRow:
+    previous = row.previous or (candidate.before and candidate.before.previous)
+    if previous and (previous.model, previous.version) == (row.model, row.version):
+        previous = None
+    return set_(row, candidate=None, previous=previous, failure=None)
+
+
+def _came_to_nothing(
+    row: SlotRow, candidate: CandidateRow, event: ActivationFailed, commit: Commit
+) -> SlotRow:
+    """The slot as it was before. What somebody gave up is no failure."""
+    id, code, message = event.activation, event.code, event.message
+    given_up = code == GIVEN_UP
+    failure = row.failure if given_up else Failure(id, event.model, code, message, commit.at)
+    ended = set_(row, candidate=None, failure=failure)
+    before = candidate.before
+    if before is None:
+        return ended
+    return set_(_with(ended, before.current), previous=before.previous, drift=before.drift)
+
+
+def _served(candidate: CandidateRow, commit: Commit) -> ServedRow:
+    return ServedRow(
         activation=candidate.activation,
         model=candidate.model,
         version=candidate.version,
@@ -164,14 +189,6 @@ def _switched(row: SlotRow, candidate: CandidateRow, commit: Commit) -> SlotRow:
         since=commit.at,
         by=candidate.by,
     )
-    return set_(_with(row, serving), previous=_serving(row) or row.previous)
-
-
-def _returned(row: SlotRow, candidate: CandidateRow) -> SlotRow:
-    """Who served before the candidate does again, or has never stopped."""
-    if row.activation != candidate.activation:
-        return row
-    return set_(_with(row, row.previous), previous=None)
 
 
 def _serving(row: SlotRow) -> ServedRow | None:
@@ -216,10 +233,9 @@ projection = Projection("runtime", (slots,), __file__, RuntimeEvent)
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which slots; None is all. `model` is who serves there."""
+    """Which slots; None is all. `models` are those that serve there, in whatever namespace."""
 
     namespace: str | None
-    model: str | None = None
     models: tuple[str, ...] | None = None
     state: SlotCondition | None = None
     serving: bool | None = None
@@ -234,8 +250,7 @@ async def page(db: Db, wanted: Wanted, part: Part) -> Page[SlotRow]:
         slots,
         [
             ("namespace = %s", wanted.namespace),
-            ("model = %s", wanted.model),
-            ("model = ANY(%s)", None if wanted.models is None else list(wanted.models)),
+            ("model = ANY(%s)", list(wanted.models or ())),
             ("state = %s", wanted.state),
             ("(model <> '') = %s", wanted.serving),
         ],

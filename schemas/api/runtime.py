@@ -18,31 +18,6 @@ Severity: TypeAlias = Literal["error", "warning", "info"]
 Timeout = Annotated[float, Meta(ge=1, le=86_400, description="seconds")]
 
 
-class CandidateRow(Value):
-    """The activation under way in a slot. `phases` are those begun, each `ms` counted from
-    `requested_at`; `waiting`: it answers, and waits to be promoted."""
-
-    activation: str
-    model: str
-    version: int
-    target: str
-    store: str
-    place: Place
-    strategy: Strategy
-    by: str
-    requested_at: datetime
-    runtime: str = ""
-    phase: Phase | Literal[""] = ""
-    phases: tuple[PhaseTime, ...] = ()
-    worker: str = ""
-    preempt: bool = False
-    hold: bool = False
-    back: bool = False
-    waiting: bool = False
-    replicas: int = 1
-    timeout: float = 600.0
-
-
 class ServedRow(Value):
     """A model as it serves, or served, in a slot."""
 
@@ -64,6 +39,41 @@ class Drift(Value):
     fields: tuple[str, ...]
     at: datetime
     corrected: bool = False
+
+
+class BeforeRow(Value):
+    """What a slot was until the switch, for going back to it."""
+
+    current: ServedRow | None = None
+    previous: ServedRow | None = None
+    drift: Drift | None = None
+
+
+class CandidateRow(Value):
+    """The activation under way in a slot. `phases` are those begun, each `ms` counted from
+    `requested_at`; `waiting`: it answers, and waits to be promoted. `before` is set from the
+    switch on."""
+
+    activation: str
+    model: str
+    version: int
+    target: str
+    store: str
+    place: Place
+    strategy: Strategy
+    by: str
+    requested_at: datetime
+    runtime: str = ""
+    phase: Phase | Literal[""] = ""
+    phases: tuple[PhaseTime, ...] = ()
+    worker: str = ""
+    preempt: bool = False
+    hold: bool = False
+    back: bool = False
+    waiting: bool = False
+    replicas: int = 1
+    timeout: float = 600.0
+    before: BeforeRow | None = None
 
 
 class Failure(Value):
@@ -109,7 +119,8 @@ class SlotRow(Value):
 class ActivationRow(Value):
     """One activation, or deactivation, from its request to its end.
 
-    `phases` say how long each took; `ms` how long it took altogether.
+    `phases` say how long each took; `ms` how long it took altogether. `returned_to` is who serves
+    again, or still, after one that came to nothing.
     """
 
     namespace: str
@@ -136,6 +147,7 @@ class ActivationRow(Value):
     ms: int = 0
     promoted_by: str = ""
     rolled_back_by: str = ""
+    returned_to: str = ""
     code: str = ""
     message: str = ""
     started_at: datetime | None = None

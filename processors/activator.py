@@ -97,10 +97,9 @@ class Activator:
         while True:
             wake.clear()
             pause = await self._look(keeper, place)
-            if pause:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await wake.wait()
 
     async def _look(self, keeper: Keeper, place: Place) -> float:
         try:

@@ -28,7 +28,7 @@ from schemas.runtime import (
 )
 from schemas.status import SlotStatus
 
-AT_ONCE, SOON = 0.0, 0.3
+AT_ONCE, SOON = 0.01, 0.3
 DRAIN_AT_LEAST, DRAIN_AT_MOST = 1000, 60_000
 """Milliseconds. Requests that were on their way when the switch was made arrive within the first;
 those that go on for longer than the second are cut."""
@@ -74,7 +74,7 @@ class Flying:
         match flight.phase:
             case None:
                 start = StartActivation(seen.state.slot, flight.served.id, self._worker)
-                await self._voice.say(seen, f"{flight.served.id}/start", start)
+                await self._voice.say(seen, f"{flight.served.id}/begin", start)
                 return await self._enter(seen, flight, "prepare")
             case "prepare":
                 room = self._makes_room(seen.state, flight)

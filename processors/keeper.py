@@ -104,8 +104,9 @@ class Keeper:
             return await self._voice.record(seen, failed)
         if sight.url or sight.status.health == "absent":
             await self._voice.show(seen, current, sight.url)
-        if sight.drift:
-            drift = ReportDrift(seen.state.slot, current.id, sight.drift, self._correct)
+        corrected = self._correct and bool(sight.drift)
+        if corrected or {*sight.drift} != {*seen.state.drift}:
+            drift = ReportDrift(seen.state.slot, current.id, sight.drift, corrected)
             await self._voice.observe(seen, drift)
         await self._voice.record(seen, sight.status)
 

@@ -91,4 +91,6 @@ def _run(env: Mapping[str, str], *words: str) -> None:
 
 
 def _mllm(env: Mapping[str, str], *words: str) -> int:
-    return subprocess.run([sys.executable, "-m", "cli", *words], env=env, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "cli", *words], env=env, check=False
+    ).returncode

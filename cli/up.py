@@ -162,7 +162,7 @@ def _roles(settings: Settings) -> list[Part]:
 
 
 def _role(name: str, env: Mapping[str, str], health: str) -> Part:
-    argv = (sys.executable, "-m", "cli", "serve", name)
+    argv = (sys.executable, "-P", "-m", "cli", "serve", name)
     return Part(name, argv, lambda: asyncio.to_thread(_answers, health), env)
 
 
@@ -183,7 +183,7 @@ def _answers(url: str) -> bool:
 def _detach(settings: Settings) -> None:
     log = settings.data_dir / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "cli", "up", "--data-dir", str(settings.data_dir)]
+    argv = [sys.executable, "-P", "-m", "cli", "up", "--data-dir", str(settings.data_dir)]
     argv += ["--host", settings.host, "--port", str(settings.port)]
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -61,7 +61,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 class Xet:
     """How to run the child. Bytes and seconds; files below `smallest` are not worth a process."""
 
-    command: tuple[str, ...] = (sys.executable, "-m", "processors.fetch.xet_child")
+    command: tuple[str, ...] = (sys.executable, "-P", "-m", "processors.fetch.xet_child")
     stall: float = 60.0
     memory: int = 1536 * MIB
     smallest: int = 16 * MIB

@@ -23,6 +23,7 @@ from schemas.manifest import Manifest, WeightsSource
 from schemas.message import Command, Context, Rejected
 from schemas.runtime import (
     ActivateModel,
+    ActivationPhase,
     DeactivateSlot,
     PromoteCandidate,
     RollBack,
@@ -30,6 +31,7 @@ from schemas.runtime import (
     Served,
     Strategy,
 )
+from schemas.status import StatusUpdated
 from tests.processors.world import World
 from tests.support import eventually
 
@@ -106,7 +108,7 @@ class Bench:
     async def phases(self) -> Sequence[str]:
         history = await self.log.load(Stream("default", "runtime", SLOT))
         events = [event for commit in history for event in commit.events]
-        return [str(event.phase) for event in events if hasattr(event, "phase")]
+        return [event.phase for event in events if isinstance(event, ActivationPhase)]
 
     async def until_serving(self, model: str) -> None:
         async def serving() -> bool:
@@ -372,7 +374,7 @@ async def test_changes_in_quick_succession_are_one_status_a_second(bench: Bench)
     async def last_is_ready() -> bool:
         history = await bench.log.load(Stream("default", "status", SLOT))
         [event] = history[-1].events
-        return getattr(getattr(event, "status", None), "health", "") == "ready"
+        return isinstance(event, StatusUpdated) and event.status.health == "ready"
 
     await eventually(last_is_ready)
     history = await bench.log.load(Stream("default", "status", SLOT))

@@ -18,6 +18,7 @@ from schemas.log import (
     head,
 )
 from schemas.message import Command, Context, Rejected
+from schemas.upcasting import UnknownEvent
 
 S = TypeVar("S")
 C = TypeVar("C", bound=Command)
@@ -40,9 +41,17 @@ class Decider(Generic[S, C, E]):
         return reduce(self.evolve, events, self.initial)
 
     def state(self, history: Iterable[Commit]) -> S:
-        """What the aggregate has become through `history`."""
+        """What the aggregate has become through `history`.
+
+        Raises `Rejected` with `newer_log` when a newer build than this one has written there:
+        what is not understood is not decided about.
+        """
         events = (event for commit in history for event in commit.events)
-        return self.fold(events)  # type: ignore[arg-type]  # a stream holds its own events only
+        try:
+            return self.fold(events)  # type: ignore[arg-type]  # a stream holds its own events only
+        except UnknownEvent as error:
+            remedy = "run the newest version of mllm that has written to this log"
+            raise Rejected("newer_log", str(error), remedy=remedy) from error
 
 
 async def handle(log: EventLog, decider: Decider[S, C, E], command: C, context: Context) -> Outcome:

@@ -3,13 +3,23 @@
 import asyncio
 from typing import Any, get_args
 
-from commands import job, token, weights
+from commands import alias, job, model, runtime, status, token, weights
 from commands.decider import Decider, handle
+from schemas.alias import AliasCommand
 from schemas.job import JobCommand
 from schemas.log import EventLog, LogUnavailable, Outcome
 from schemas.message import Command, Context
+from schemas.model import ModelCommand
+from schemas.runtime import RuntimeCommand
+from schemas.status import StatusCommand
 from schemas.token import TokenCommand
 from schemas.weights import WeightsCommand
+
+
+def _kinds(commands: Any) -> tuple[type[Command], ...]:
+    """The classes of a union, which may be one class alone."""
+    return get_args(commands) or (commands,)
+
 
 DECIDERS: dict[type[Command], Decider[Any, Any, Any]] = {
     kind: decider
@@ -17,8 +27,12 @@ DECIDERS: dict[type[Command], Decider[Any, Any, Any]] = {
         (JobCommand, job.decider),
         (WeightsCommand, weights.decider),
         (TokenCommand, token.decider),
+        (ModelCommand, model.decider),
+        (AliasCommand, alias.decider),
+        (RuntimeCommand, runtime.decider),
+        (StatusCommand, status.decider),
     )
-    for kind in get_args(kinds)
+    for kind in _kinds(kinds)
 }
 
 

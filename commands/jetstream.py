@@ -169,6 +169,32 @@ class JetStreamLog:
             raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
         return info.state.last_seq
 
+    async def ids(self, aggregate: str) -> Sequence[tuple[str, str]]:
+        """Namespace and id of every aggregate of a family that has a history.
+
+        Raises `LogUnavailable`.
+        """
+        found: list[tuple[str, str]] = []
+        total = 1
+        while len(found) < total:
+            part = await self._subjects(f"{self._names.root}.*.{aggregate}.*", len(found))
+            total = part.total if part.state.subjects else 0
+            found += [(name.split(".")[-3], name.split(".")[-1]) for name in part.state.subjects]
+        return found
+
+    async def _subjects(self, filter: str, offset: int) -> "_Subjects":
+        """The subjects that match, a server's page of them, past the first `offset`."""
+        ask = msgspec.json.encode({"subjects_filter": filter, "offset": offset})
+        subject = f"$JS.API.STREAM.INFO.{self._names.stream}"
+        try:
+            answer = await self._nats.request(subject, ask, timeout=self._patience)
+        except (TimeoutError, NatsError) as error:
+            raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
+        part = msgspec.json.decode(answer.data, type=_Subjects)
+        if part.error is not None:
+            raise LogUnavailable(f"the log can not be read: {part.error.description}")
+        return part
+
     async def epoch(self) -> str:
         """Which log this is: a reader's position means nothing in another."""
         try:
@@ -176,6 +202,22 @@ class JetStreamLog:
         except (TimeoutError, NatsError, APIError) as error:
             raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
         return (info.config.metadata or {}).get("mllm.epoch", "")
+
+
+class _State(msgspec.Struct):
+    subjects: dict[str, int] = {}
+
+
+class _Refused(msgspec.Struct):
+    description: str = ""
+
+
+class _Subjects(msgspec.Struct):
+    """A stream's answer about its subjects; `total` is how many match."""
+
+    total: int = 0
+    state: _State = _State()
+    error: _Refused | None = None
 
 
 def _headers(subject: str, at: Head, commit: Commit) -> dict[str, str]:

@@ -47,3 +47,7 @@ class MemoryLog:
 
     async def end(self) -> int:
         return len(self._commits)
+
+    async def ids(self, aggregate: str) -> Sequence[tuple[str, str]]:
+        streams = {c.stream for c in self._commits if c.stream.aggregate == aggregate}
+        return sorted((stream.namespace, stream.id) for stream in streams)

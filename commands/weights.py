@@ -11,7 +11,9 @@ from typing import assert_never
 from commands.decider import Decider
 from schemas.job import DeleteSpec, InstallSpec
 from schemas.message import Rejected
+from schemas.model import weights_user
 from schemas.names import weights_id
+from schemas.runtime import slot_user
 from schemas.weights import (
     AGGREGATE,
     RecordCorrupted,
@@ -39,10 +41,14 @@ from schemas.weights import (
 
 @dataclass(frozen=True)
 class Installed:
+    """`corrupted` are the files last found not to be as the manifest says."""
+
     job: str
     key: str
     manifest: str
     store: str
+    repo: str = ""
+    corrupted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,11 +78,9 @@ def decide(weights: Weights, command: WeightsCommand) -> Sequence[WeightsEvent]:
         case RecordDeleted(target=target, job=job):
             return _record_deleted(weights, target, job)
         case ReferenceWeights(target=target, by=by):
-            _refuse_absent(weights, target)
-            _refuse_claimed(weights, target)
-            return [] if by in weights.references else [WeightsReferenced(target, by)]
+            return _reference(weights, target, by)
         case UnreferenceWeights(target=target, by=by):
-            return [WeightsUnreferenced(target, by)] if by in weights.references else []
+            return _unreference(weights, target, by)
         case _:
             assert_never(command)
 
@@ -89,7 +93,7 @@ def _reserve(weights: Weights, command: ReserveWeights) -> Sequence[WeightsEvent
     _refuse_claimed(weights, command.target)
     if isinstance(spec, DeleteSpec):
         _refuse_absent(weights, command.target)
-        _refuse_in_use(weights, command.target, "deleted")
+        _refuse_in_use(command.target, weights.references, "deleted")
     if isinstance(spec, InstallSpec) and weights.installed is not None:
         if weights.installed.key == command.key and not spec.overwrite:
             return []
@@ -122,7 +126,8 @@ def _refuse_other_content(weights: Weights, target: str, spec: InstallSpec) -> N
         raise Rejected(
             "conflict", f"{target} holds other content; install with overwrite to replace it"
         )
-    _refuse_in_use(weights, target, "replaced")
+    serving = frozenset(user for user in weights.references if not _is_model(user))
+    _refuse_in_use(target, serving, "replaced")
 
 
 def _refuse_claimed(weights: Weights, target: str) -> None:
@@ -143,10 +148,15 @@ def _refuse_other_manifest(weights: Weights, target: str, manifest: str) -> None
         raise Rejected("conflict", f"{target} was replaced while it was being read")
 
 
-def _refuse_in_use(weights: Weights, target: str, done: str) -> None:
-    if weights.references:
-        users = ", ".join(sorted(weights.references))
-        raise Rejected("conflict", f"{target} is in use by {users} and can not be {done}")
+def _refuse_in_use(target: str, users: frozenset[str], done: str) -> None:
+    if users:
+        named = ", ".join(sorted(users))
+        raise Rejected("conflict", f"{target} is in use by {named} and can not be {done}")
+
+
+def _is_model(user: str) -> bool:
+    """Whether this is a model of the catalog, which may have its weights replaced under it."""
+    return user == weights_user(user.partition("/")[2])
 
 
 def _claimed(weights: Weights, target: str, job: str) -> WeightsReserved:
@@ -206,6 +216,50 @@ def _record_deleted(weights: Weights, target: str, job: str) -> Sequence[Weights
     return [WeightsDeleted(target, job), WeightsReleased(target, job)]
 
 
+def _reference(weights: Weights, target: str, by: str) -> Sequence[WeightsEvent]:
+    """A model may be about weights that are being replaced: it means whatever is there."""
+    _refuse_absent(weights, target)
+    if weights.claim is None or isinstance(weights.claim.spec, DeleteSpec) or not _is_model(by):
+        _refuse_claimed(weights, target)
+    if model := slot_user(by).model:
+        _refuse_slot(weights, target, model)
+    return [] if by in weights.references else [WeightsReferenced(target, by)]
+
+
+def _refuse_slot(weights: Weights, target: str, model: str) -> None:
+    """A slot relies on weights through a model that does, and on whole ones only."""
+    if weights_user(model) not in weights.references:
+        raise Rejected("unreferenced_model", f"model {model} does not rely on {target}")
+    if weights.installed is not None:
+        refuse_corrupted(weights.installed, target)
+
+
+def refuse_corrupted(installed: Installed, target: str) -> None:
+    """Raises `Rejected` with `weights_corrupted`."""
+    if paths := installed.corrupted:
+        raise Rejected(
+            "weights_corrupted",
+            f"{target} is not what was installed: {', '.join(paths[:3])}",
+            files=paths,
+            remedy=f"mllm weights install {installed.repo} --target {target} --overwrite",
+        )
+
+
+def _unreference(weights: Weights, target: str, by: str) -> Sequence[WeightsEvent]:
+    users = [slot_user(user) for user in weights.references]
+    slots = sorted(user.slot for user in users if user.slot and by == weights_user(user.model))
+    if slots:
+        model, where = by.partition("/")[2], ", ".join(slots)
+        raise Rejected(
+            "conflict",
+            f"{model} is active in {where}",
+            model=model,
+            slots=slots,
+            remedy=f"mllm runtime deactivate --slot {slots[0]}",
+        )
+    return [WeightsUnreferenced(target, by)] if by in weights.references else []
+
+
 def evolve(weights: Weights, event: WeightsEvent) -> Weights:
     match event:
         case WeightsReserved():
@@ -214,18 +268,26 @@ def evolve(weights: Weights, event: WeightsEvent) -> Weights:
             return replace(weights, claim=None, parts=0)
         case WeightsFiles(part=part):
             return replace(weights, parts=part)
-        case WeightsInstalled(job=job, key=key, manifest=manifest, store=store):
-            return replace(weights, installed=Installed(job, key, manifest, store))
+        case WeightsInstalled(job=job, key=key, manifest=manifest, store=store, repo=repo):
+            return replace(weights, installed=Installed(job, key, manifest, store, repo))
         case WeightsReferenced(by=by):
             return replace(weights, references=weights.references | {by})
         case WeightsUnreferenced(by=by):
             return replace(weights, references=weights.references - {by})
         case WeightsDeleted():
             return replace(weights, installed=None)
-        case WeightsVerified() | WeightsCorrupted():
-            return weights
+        case WeightsVerified():
+            return _found(weights, ())
+        case WeightsCorrupted(paths=paths):
+            return _found(weights, paths)
         case _:
             assert_never(event)
+
+
+def _found(weights: Weights, corrupted: tuple[str, ...]) -> Weights:
+    if weights.installed is None:
+        return weights
+    return replace(weights, installed=replace(weights.installed, corrupted=corrupted))
 
 
 decider = Decider(AGGREGATE, Weights(), decide, evolve, lambda command: weights_id(command.target))

@@ -9,7 +9,7 @@ class ModelChange(msgspec.Struct, frozen=True):
     """A model after its manifest was applied: `outcome` ends with its history.
 
     `created`: the model is new. `changed`: its manifest is not what it was. `position` is what a
-    reader must have seen to see all of it: the manifest, the aliases, and who relies on weights.
+    reader must have seen to see the manifest and its aliases.
     """
 
     outcome: Outcome

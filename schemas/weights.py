@@ -89,7 +89,8 @@ class RecordDeleted(Command):
 
 
 class ReferenceWeights(Command):
-    """`by` relies on the weights: they are neither deleted nor replaced until it lets go."""
+    """`by` relies on the weights: they are not deleted until it lets go. Nor are they replaced,
+    unless it is a model: that means whatever is there when it is activated."""
 
     target: Target
     by: Label

@@ -204,15 +204,15 @@ class JetStreamLog:
         return (info.config.metadata or {}).get("mllm.epoch", "")
 
 
-class _State(msgspec.Struct):
+class _State(msgspec.Struct, frozen=True):
     subjects: dict[str, int] = {}
 
 
-class _Refused(msgspec.Struct):
+class _Refused(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-class _Subjects(msgspec.Struct):
+class _Subjects(msgspec.Struct, frozen=True):
     """A stream's answer about its subjects; `total` is how many match."""
 
     total: int = 0

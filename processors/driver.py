@@ -13,12 +13,16 @@ from schemas.status import SlotStatus
 
 
 class Instance(Value):
-    """A model that is wanted in a slot. `served.id` tells it from every other there ever was."""
+    """A model that is wanted in a slot. `served.id` tells it from every other there ever was.
+
+    `settled`: it has answered before, so where nothing of it is found, it was taken away.
+    """
 
     namespace: str
     slot: str
     served: Served
     replicas: int = 1
+    settled: bool = False
 
 
 class Present(NamedTuple):

@@ -1,0 +1,1 @@
+"""Models as KServe InferenceServices of a Kubernetes cluster."""

@@ -1,0 +1,140 @@
+"""How a cluster is reached, and as whom: a kubeconfig, or the account of the pod we run in."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from ssl import SSLError
+from typing import NamedTuple
+
+import msgspec
+from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.config import ConfigException
+from kubernetes_asyncio.config.incluster_config import (
+    SERVICE_CERT_FILENAME,
+    SERVICE_HOST_ENV_NAME,
+    SERVICE_TOKEN_FILENAME,
+    InClusterConfigLoader,
+)
+from kubernetes_asyncio.config.kube_config import KubeConfigLoader, KubeConfigMerger
+from yaml import YAMLError
+
+from processors.kserve.refusals import ClusterError
+
+REFRESH_SECONDS = 60.0
+PLUGIN_SECONDS = 30.0
+ACCOUNT_NAMESPACE = Path(SERVICE_TOKEN_FILENAME).with_name("namespace")
+HOME_CONFIG = str(Path.home() / ".kube/config")
+UNUSABLE = (
+    ConfigException,
+    YAMLError,
+    SSLError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+)
+"""What a configuration that is not one makes the client library stumble into."""
+
+
+class Access(NamedTuple):
+    """Where the configuration is. Empty: the pod's own account, or `~/.kube/config`.
+
+    `kubeconfig` may be several paths, as in `KUBECONFIG`. `context`: not the current one.
+    """
+
+    kubeconfig: str = ""
+    context: str = ""
+
+
+class Connected(NamedTuple):
+    """`namespace` is that of the context, or of the pod. `inside`: we run in the cluster."""
+
+    client: ApiClient
+    namespace: str
+    inside: bool
+
+
+class ContextPlace(msgspec.Struct):
+    namespace: str = ""
+
+
+class ChosenContext(msgspec.Struct):
+    """An entry of a kubeconfig's `contexts`, as far as we look at it ourselves."""
+
+    context: ContextPlace
+
+
+async def connect(access: Access) -> Connected:
+    """Raises `ClusterError` (`cluster_unreachable`) without a usable configuration."""
+    try:
+        if not access.kubeconfig and os.environ.get(SERVICE_HOST_ENV_NAME):
+            return _inside()
+        async with asyncio.timeout(PLUGIN_SECONDS):
+            return await _outside(access.kubeconfig or HOME_CONFIG, access.context)
+    except UNUSABLE as error:
+        where = access.kubeconfig or "the default kubeconfig"
+        raise ClusterError(
+            "cluster_unreachable", f"{where} names no cluster that can be used: {_why(error)}"
+        ) from error
+
+
+def _inside() -> Connected:
+    configuration = _configuration()
+    InClusterConfigLoader(SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME).load_and_set(configuration)
+    namespace = ACCOUNT_NAMESPACE.read_text().strip()
+    return Connected(_client(configuration), namespace, inside=True)
+
+
+async def _outside(paths: str, context: str) -> Connected:
+    if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep)):  # noqa: ASYNC240
+        raise ConfigException("no such file")
+    configuration = _configuration()
+    merged = KubeConfigMerger(paths).config
+    loader = KubeConfigLoader(merged, active_context=context or None, config_base_path=None)
+    await loader.load_and_set(configuration)
+    _keep_fresh(loader, configuration)
+    return Connected(_client(configuration), _namespace(loader), inside=False)
+
+
+def _keep_fresh(loader: KubeConfigLoader, configuration: Configuration) -> None:
+    """Read tokens again now and then: files are rotated, and what a plugin gave ends."""
+    read = time.monotonic()
+
+    async def refresh(_: Configuration) -> None:
+        nonlocal read
+        if time.monotonic() - read >= REFRESH_SECONDS:
+            read = time.monotonic()
+            await loader.load_and_set(configuration)
+
+    configuration.refresh_api_key_hook = refresh
+
+
+def _namespace(loader: KubeConfigLoader) -> str:
+    chosen = msgspec.convert(loader.current_context, ChosenContext)
+    return chosen.context.namespace or "default"
+
+
+def _configuration() -> Configuration:
+    configuration = Configuration()
+    # Logs that are followed each hold a connection: they shall not use up those of the others.
+    configuration.connection_pool_maxsize = 0
+    return configuration
+
+
+def _client(configuration: Configuration) -> ApiClient:
+    client = ApiClient(configuration)
+    client.user_agent = "mllm"
+    return client
+
+
+def _why(error: Exception) -> str:
+    """Only what the library wrote itself: parsers quote what they read, and plugins what they
+    like, and secrets may be in either."""
+    if not isinstance(error, ConfigException):
+        return type(error).__name__
+    text = str(error)[:300]
+    return text.partition(".")[0] if text.startswith("exec") else text

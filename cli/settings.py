@@ -17,6 +17,7 @@ from msgspec.structs import FieldInfo, fields
 
 from cli.failures import Misused
 from cli.quantities import parse_size
+from schemas.engine import EngineTemplate, read_engines
 from schemas.names import Namespace, Store
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
       secret_key         encrypts stored secrets
       runtime            what serves models: process or kserve
       kube_namespace     where kserve objects live
+      engines            more engines, in YAML or JSON: {name: {command: [...], health, formats}}
+      grace_seconds      how long a served model may take to stop before it is killed
       log_level          debug, info, warning or error
       log_format         text or json
       otlp_endpoint      where traces go (OTEL_EXPORTER_OTLP_ENDPOINT); empty: no tracing
@@ -91,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str = ""
     runtime: Literal["process", "kserve"] = "process"
     kube_namespace: str = ""
+    engines: Mapping[str, EngineTemplate] = {}
+    grace_seconds: Seconds = 15.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     otlp_endpoint: str = ""
@@ -238,6 +243,8 @@ def _parser(name: str) -> Callable[[object], object]:
         return _path
     if name in ADDRESSES:
         return _address
+    if name == "engines":
+        return _engines
     return lambda value: msgspec.convert(value, FIELDS[name].type, strict=False)
 
 
@@ -257,6 +264,17 @@ def _address(value: object) -> str:
     if text and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise ValueError("Expected an address such as http://127.0.0.1:8080")
     return text
+
+
+def _engines(value: object) -> Mapping[str, EngineTemplate]:
+    if not isinstance(value, str):
+        return read_engines(value)
+    import yaml  # here, because it is slow to import
+
+    try:
+        return read_engines(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise ValueError("Expected YAML or JSON: {name: {command: [...]}}") from error
 
 
 def _check_together(settings: Settings) -> None:

@@ -1,0 +1,239 @@
+"""The programs that serve models here, and the command line of each for a manifest.
+
+One pure function per engine turns typed arguments into flags. Arguments that mean nothing to an
+engine are left out; those it would misunderstand are refused, and so are extra ones that would
+change where it listens, what it serves, or whose code it runs: the driver decides that.
+"""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from processors.process import llama_server
+from processors.process.weights import gguf_file, gguf_models
+from schemas.engine import EXTRA, PLACEHOLDER, EngineTemplate
+from schemas.facts import Format
+from schemas.manifest import Manifest
+from schemas.message import Rejected
+
+LLAMACPP, VLLM = "llamacpp", "vllm"
+HOST = "127.0.0.1"
+
+ENDINGS: Mapping[Format, Sequence[str]] = {
+    "safetensors": (".safetensors",),
+    "other": (".bin", ".pt", ".pth", ".onnx"),
+}
+LLAMA_CACHE_TYPES = {"float16": "f16", "bfloat16": "bf16", "q8_0": "q8_0", "q4_0": "q4_0"}
+VLLM_RESERVED = (
+    "--host", "--port", "--uds", "--headless", "--config", "--model", "--served-model-name",
+    "--ssl-keyfile", "--ssl-certfile", "--ssl-ca-certs", "--ssl-cert-reqs", "--root-path",
+    "--api-key", "--allowed-local-media-path", "--middleware", "--tool-parser-plugin",
+    "--reasoning-parser-plugin", "--worker-cls", "--worker-extension-cls", "--scheduler-cls",
+    "--logits-processors", "--trust-remote-code", "--tensor-parallel-size", "-tp",
+    "--pipeline-parallel-size", "-pp", "--dtype", "--kv-cache-dtype", "--quantization", "-q",
+    "--max-model-len", "--max-num-seqs", "--gpu-memory-utilization",
+)  # fmt: skip
+
+
+class Serving(NamedTuple):
+    """What is to be served, and where. `model` is a GGUF file or the directory of the weights."""
+
+    manifest: Manifest
+    model: Path
+    port: str
+    host: str = HOST
+
+
+@dataclass(frozen=True)
+class EngineProgram:
+    """`command` raises `Rejected` for arguments the engine does not take.
+
+    `missing` says what to do when the engine is not installed, else nothing. Without `formats`
+    it reads any. Of weights in GGUF it is pointed at the file, of others at the directory.
+    """
+
+    name: str
+    command: Callable[[Serving], tuple[str, ...]]
+    missing: Callable[[], str]
+    health: str = "/health"
+    formats: tuple[Format, ...] = ()
+
+    def point_at(self, folder: Path, wanted: str) -> Path:
+        """What of the weights the engine is to read. Raises `Rejected`."""
+        reads_gguf = "gguf" in self.formats
+        if (wanted and (reads_gguf or not self.formats)) or self.formats == ("gguf",):
+            return gguf_file(folder, wanted)
+        if not self.formats or _holds(folder, self.formats):
+            return folder
+        if reads_gguf:
+            return gguf_file(folder, wanted)
+        raise Rejected(
+            "weights_unfit", f"{self.name} reads {', '.join(self.formats)}: the weights are not"
+        )
+
+
+class Engines:
+    """Every engine by name: the built-in ones, and those that the operator added or replaced."""
+
+    def __init__(self, templates: Mapping[str, EngineTemplate] | None = None) -> None:
+        added = {name: templated(name, template) for name, template in (templates or {}).items()}
+        self._engines = {LLAMACPP: llamacpp_engine(), VLLM: vllm_engine(), **added}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return sorted(self._engines)
+
+    def choose(self, runtime: str, folder: Path) -> EngineProgram:
+        """The engine that a manifest names, or the one for such weights. Raises `Rejected`."""
+        name = runtime or (LLAMACPP if gguf_models(folder) else VLLM)
+        engine = self._engines.get(name)
+        if engine is None:
+            known = ", ".join(self.names)
+            raise Rejected(
+                "unknown_engine",
+                f"no engine is called {name}",
+                remedy=f"use one of: {known}; or add it to MLLM_ENGINES",
+                known=self.names,
+            )
+        return engine
+
+
+def llamacpp_engine() -> EngineProgram:
+    return EngineProgram(LLAMACPP, llamacpp, _llamacpp_missing, formats=("gguf",))
+
+
+def vllm_engine() -> EngineProgram:
+    return EngineProgram(VLLM, vllm, _vllm_missing, formats=("safetensors", "gguf", "other"))
+
+
+def llamacpp(serving: Serving) -> tuple[str, ...]:
+    """llama.cpp's server, in a Python of its own."""
+    manifest, engine = serving.manifest, serving.manifest.engine
+    if engine.kv_cache_dtype == "fp8":
+        raise _refused("llama.cpp has no fp8 cache", "say q8_0 for kvCacheDtype")
+    context = engine.max_model_len
+    if context is not None and engine.max_num_seqs is not None:
+        context *= engine.max_num_seqs  # llama.cpp divides it among the sequences
+    flags = _flags(
+        ("--ctx-size", context),
+        ("--parallel", engine.max_num_seqs),
+        ("--threads", engine.threads),
+        ("--n-gpu-layers", engine.gpu_layers),
+        ("--cache-type-k", LLAMA_CACHE_TYPES.get(engine.kv_cache_dtype)),
+        ("--cache-type-v", LLAMA_CACHE_TYPES.get(engine.kv_cache_dtype)),
+        ("--split-mode", "row" if engine.tensor_parallel_size > 1 else None),
+    )
+    _check_llamacpp_extra(engine.extra)
+    where = ("--host", serving.host, "--port", serving.port)
+    what = ("--model", str(serving.model), "--alias", manifest.id)
+    server = (sys.executable, "-P", llama_server.__file__)
+    return (*server, *what, *where, *flags, *engine.extra)
+
+
+def vllm(serving: Serving) -> tuple[str, ...]:
+    manifest, engine = serving.manifest, serving.manifest.engine
+    if engine.kv_cache_dtype in ("q8_0", "q4_0"):
+        raise _refused(f"vLLM has no {engine.kv_cache_dtype} cache", "say fp8 for kvCacheDtype")
+    flags = _flags(
+        ("--tensor-parallel-size", engine.tensor_parallel_size),
+        ("--pipeline-parallel-size", engine.pipeline_parallel_size),
+        ("--dtype", engine.dtype),
+        ("--kv-cache-dtype", engine.kv_cache_dtype),
+        ("--quantization", engine.quantization or None),
+        ("--max-model-len", engine.max_model_len),
+        ("--max-num-seqs", engine.max_num_seqs),
+        ("--gpu-memory-utilization", engine.gpu_memory_utilization),
+    )
+    trust = ("--trust-remote-code",) if engine.trust_remote_code else ()
+    _check_extra(VLLM, engine.extra, VLLM_RESERVED)
+    where = ("--host", serving.host, "--port", serving.port)
+    what = ("serve", str(serving.model), "--served-model-name", manifest.id)
+    return (_vllm_program() or VLLM, *what, *where, *flags, *trust, *engine.extra)
+
+
+def templated(name: str, template: EngineTemplate) -> EngineProgram:
+    """An engine as its operator described it."""
+    program = template.command[0]
+
+    def command(serving: Serving) -> tuple[str, ...]:
+        extra = serving.manifest.engine.extra
+        if extra and EXTRA not in template.command:
+            raise _refused(f"{name} takes no extra arguments", "leave out engine.extra")
+        filled = [
+            extra if argument == EXTRA else (_filled(argument, serving),)
+            for argument in template.command[1:]
+        ]
+        where = shutil.which(program) or program
+        return (where, *(argument for part in filled for argument in part))
+
+    def missing() -> str:
+        return "" if shutil.which(program) else f"install {program}, or correct MLLM_ENGINES"
+
+    return EngineProgram(name, command, missing, template.health, template.formats)
+
+
+def _filled(argument: str, serving: Serving) -> str:
+    words = {
+        "model": str(serving.model),
+        "name": serving.manifest.id,
+        "host": serving.host,
+        "port": serving.port,
+    }
+    return PLACEHOLDER.sub(lambda found: words[found[1]], argument)
+
+
+def _flags(*said: tuple[str, object | None]) -> tuple[str, ...]:
+    """The flags that have a value."""
+    return tuple(word for flag, value in said if value is not None for word in (flag, str(value)))
+
+
+def _check_llamacpp_extra(extra: Sequence[str]) -> None:
+    _check_extra(LLAMACPP, extra, llama_server.DECIDED)
+    try:
+        llama_server.parse(["--model", "m", "--port", "0", *extra])
+    except ValueError as error:
+        raise _refused(f"{LLAMACPP}: {error}", "correct engine.extra") from error
+
+
+def _check_extra(engine: str, extra: Sequence[str], reserved: Sequence[str]) -> None:
+    """Refuse reserved flags in any spelling that an argument parser would take for them."""
+    for argument in extra:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if not flag.startswith("-"):
+            continue
+        hit = flag in reserved if len(flag) < 3 else any(r.startswith(flag) for r in reserved)
+        if hit:
+            raise _refused(
+                f"{engine}: {argument!r} can not be given as an extra argument",
+                "say it with the manifest's own fields, where there is one for it",
+            )
+
+
+def _refused(why: str, remedy: str) -> Rejected:
+    return Rejected("invalid_engine_arguments", why, remedy=remedy)
+
+
+def _holds(folder: Path, formats: Sequence[Format]) -> bool:
+    """Whether there are files of such a format, GGUF apart."""
+    endings = [ending for name in formats for ending in ENDINGS.get(name, ())]
+    return any(next(folder.rglob(f"*{ending}"), None) is not None for ending in endings)
+
+
+def _llamacpp_missing() -> str:
+    if importlib.util.find_spec("xllamacpp") is not None:
+        return ""
+    return "install it: pip install 'mllm[llama]'"
+
+
+def _vllm_missing() -> str:
+    return "" if _vllm_program() else "install it where mllm runs: pip install vllm"
+
+
+def _vllm_program() -> str | None:
+    """On the PATH, or in the same virtual environment as mllm."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(VLLM) or shutil.which(VLLM, path=beside)

@@ -1,0 +1,135 @@
+"""`mllm rollout`: an activation under way, and what a verb does that has just asked for one."""
+
+import time
+from dataclasses import dataclass
+
+from cyclopts import App, Parameter
+
+from cli.client import Gateway
+from cli.exits import Exit
+from cli.failures import Failure
+from cli.parameters import Duration
+from cli.runtime_display import Silence, display
+from cli.runtime_progress import Rollout, begin, under_way
+from cli.runtime_rows import SLOTS, Seen
+from cli.runtime_watching import conclude, detached, watch
+from cli.session import Here, Session, Watching
+from schemas.api.problem import Page
+from schemas.api.runtime import RuntimeAccepted, SlotRow, StatusRow
+from schemas.runtime import DEFAULT_SLOT
+
+app = App(name="rollout", help="Follow an activation.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Stay:
+    """Whether to stay until it is done, and how long."""
+
+    wait: bool = False
+    """Wait until it is done, and exit by how it ended."""
+
+    timeout: Duration | None = None
+    """With --wait or --watch: give up after this long (90s, 10m). It goes on."""
+
+    def deadline(self) -> float | None:
+        """The monotonic time at which patience ends."""
+        return None if self.timeout is None else time.monotonic() + self.timeout
+
+
+@app.command
+def status(
+    slot: str = DEFAULT_SLOT,
+    /,
+    *,
+    timeout: Duration | None = None,
+    watch: Watching,
+    session: Here,
+) -> int:
+    """Follow what is under way in SLOT to its end, and exit by how it ended.
+
+    Ctrl-C only detaches. When nothing is under way, this says how the last activation ended.
+
+    Parameters
+    ----------
+    slot
+        A slot's name.
+    timeout
+        Give up after this long (90s, 10m). The activation goes on.
+    """
+    row = fetch_slot(session.gateway, slot)
+    id = under_way(row) or (row.failure.activation if row.failure else row.activation)
+    if not id:
+        session.printer.row(seen(session.gateway, row), SLOTS)
+        return 0
+    return to_the_end(session, begin(row, id), Stay(timeout=timeout).deadline(), shown=True)
+
+
+def follow_through(session: Session, accepted: RuntimeAccepted, stay: Stay, watching: bool) -> int:
+    """Print the slot something was asked of, at once or, if that is wanted, once it is done.
+
+    Returns the exit code. Raises `Failure` when it did not go well.
+    """
+    slot, id = accepted.slot, accepted.activation
+    if not id:
+        session.hint(f"{slot.slot} is so already: nothing needs to happen")
+    elif stay.wait or watching:
+        return to_the_end(session, begin(slot, id), stay.deadline(), shown=watching)
+    elif under_way(slot) == id:
+        session.hint(f"watch it: mllm rollout status {slot.slot}")
+    session.printer.row(seen(session.gateway, slot), SLOTS)
+    return 0
+
+
+def to_the_end(session: Session, rollout: Rollout, deadline: float | None, *, shown: bool) -> int:
+    """Watch until nothing more happens by itself, then print the slot. `shown`: with progress, if
+    nothing else is said.
+
+    Returns the exit code. Raises `Failure` when it did not go well.
+    """
+    silent = not shown and session.options.progress == "auto"
+    try:
+        rollout = watch(session, rollout, Silence() if silent else display(session), deadline)
+    except KeyboardInterrupt:
+        return detached(session, rollout)
+    _print_latest(session, rollout)
+    return conclude(session, rollout)
+
+
+def fetch_slot(
+    gateway: Gateway, slot: str, *, as_of: str | None = None, min_sequence: int | None = None
+) -> SlotRow:
+    """A slot's row. Raises `Failure` when there never was such a slot."""
+    said = {"slot": slot, "as_of": as_of, "min_sequence": min_sequence}
+    found = gateway.get("/runtime", Page[SlotRow], **said)
+    row = next((row for row in found.items if row.slot == slot), None)
+    if row is None:
+        raise nothing_there(slot)
+    return row
+
+
+def nothing_there(slot: str) -> Failure:
+    return Failure(
+        f"nothing was ever activated in {slot}",
+        f"mllm runtime activate MODEL --slot {slot}",
+        exit=Exit.NOT_FOUND,
+    )
+
+
+def seen(gateway: Gateway, row: SlotRow) -> Seen:
+    """The slot with what was last seen of it; not seeing that is no failure."""
+    try:
+        found = gateway.rows("/models/status", StatusRow).rows
+    except Failure:
+        return Seen(row)
+    return Seen(row, next((one for one in found if one.slot == row.slot), None))
+
+
+def _print_latest(session: Session, rollout: Rollout) -> None:
+    """Print the slot. The log said already how it ended: not seeing the row is no failure."""
+    try:
+        row = fetch_slot(session.gateway, rollout.slot, min_sequence=rollout.position)
+    except Failure as failure:
+        session.hint(f"the slot can not be shown: {failure.cause}")
+    else:
+        session.printer.row(seen(session.gateway, row), SLOTS)

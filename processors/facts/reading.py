@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
@@ -23,6 +24,9 @@ MOST_INDEX = 100 << 20
 MOST_BYTES = 512 << 20
 MOST_SHARDS = 2_000
 MOST_TENSORS = 2_000_000
+MOST_NAMED = 8_000
+"""Letters that the names of GGUF files may take: facts are kept in the log."""
+
 MOST_NOTES = 20
 LONGEST_NOTE = 300
 
@@ -71,7 +75,9 @@ def gguf_models(source: Source) -> tuple[str, ...]:
     """The GGUF files that are models, of split ones the first part: what llama.cpp is given."""
     found = [path for path in sorted(source.files) if path.endswith(".gguf")]
     parts = {path: PART.match(path) for path in found if not PROJECTOR.search(path)}
-    return tuple(path for path, part in parts.items() if part is None or int(part[2]) == 1)[:200]
+    first = [path for path, part in parts.items() if part is None or int(part[2]) == 1]
+    room = accumulate(len(path) for path in first)
+    return tuple(path for path, used in zip(first, room, strict=True) if used <= MOST_NAMED)
 
 
 def _of_safetensors(source: Source, notes: Notes) -> Facts:

@@ -1,6 +1,7 @@
 """The `Advisor` that the gateway is handed: profiles, registries and the Hub, put together."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +26,7 @@ from schemas.workloads import Node
 Nodes: TypeAlias = Callable[[], Awaitable[Sequence[Node]]]
 
 NODES_SECONDS = 3.0
+FRESH_SECONDS = 10.0
 
 
 class Advice:
@@ -37,13 +39,17 @@ class Advice:
         self._hub = hub
         self._data_dir = data_dir
         self._nodes = nodes
+        self._seen: Sequence[Node] = ()
+        self._due = 0.0
 
     async def profiles(self) -> Sequence[GpuProfile]:
         return gpus.with_nodes(gpus.shipped().gpus, await self._machines())
 
-    async def recommend(self, gpu_type: str, facts: Facts | None = None) -> Recommendation:
+    async def recommend(
+        self, gpu_type: str, facts: Facts | None = None, serving: Serving | None = None
+    ) -> Recommendation:
         gpu = gpus.find(await self.profiles(), gpu_type)
-        model = None if facts is None else await self.compatibility(facts, gpu_type)
+        model = None if facts is None else await self.compatibility(facts, gpu_type, serving)
         return Recommendation(gpu, largest(gpu), general(gpu), model)
 
     async def compatibility(
@@ -76,11 +82,14 @@ class Advice:
         return ModelInfo(repo, revision, listing.commit, listing.license, found.facts, known)
 
     async def _machines(self) -> Sequence[Node]:
-        """None while the cluster does not answer: advice goes on without."""
+        """Those of a moment ago; none while the world does not answer: advice goes on without."""
         if self._nodes is None:
             return ()
-        try:
-            async with asyncio.timeout(NODES_SECONDS):
-                return await self._nodes()
-        except (Rejected, TimeoutError):
-            return ()
+        if time.monotonic() >= self._due:
+            try:
+                async with asyncio.timeout(NODES_SECONDS):
+                    self._seen = tuple(await self._nodes())
+            except (Rejected, TimeoutError):
+                self._seen = ()
+            self._due = time.monotonic() + FRESH_SECONDS
+        return self._seen

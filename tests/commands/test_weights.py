@@ -257,6 +257,63 @@ def test_weights_about_to_be_deleted_or_replaced_are_not_relied_on() -> None:
     )
 
 
+MODEL, SLOT, OTHER = "model/qwen", "slot/main/qwen", "slot/side/qwen"
+RELIED_ON = (*THERE, WeightsReferenced(T, MODEL))
+ACTIVE = (*RELIED_ON, WeightsReferenced(T, SLOT))
+REPLACING = reserved(J2, "k2", overwrite=True)
+
+
+def test_a_slot_relies_on_weights_through_a_model_that_does() -> None:
+    given(*THERE).when(ReferenceWeights(T, SLOT)).then_rejected("unreferenced_model")
+    elsewhere = (*THERE, WeightsReferenced(T, "model/qwen2"))
+    given(*elsewhere).when(ReferenceWeights(T, SLOT)).then_rejected("unreferenced_model")
+    given(*RELIED_ON).when(ReferenceWeights(T, SLOT)).then(WeightsReferenced(T, SLOT))
+
+
+def test_a_model_does_not_let_go_while_a_slot_relies_on_it() -> None:
+    facts = {"model": "qwen", "remedy": "mllm runtime deactivate --slot main"}
+    given(*ACTIVE).when(UnreferenceWeights(T, MODEL)).then_rejected(
+        "conflict", slots=["main"], **facts
+    )
+    given(*ACTIVE, WeightsReferenced(T, OTHER)).when(UnreferenceWeights(T, MODEL)).then_rejected(
+        "conflict", slots=["main", "side"], **facts
+    )
+    given(*ACTIVE, WeightsUnreferenced(T, SLOT)).when(UnreferenceWeights(T, MODEL)).then(
+        WeightsUnreferenced(T, MODEL)
+    )
+    others = (*ACTIVE, WeightsReferenced(T, "model/qwen2"))
+    given(*others).when(UnreferenceWeights(T, "model/qwen2")).then(
+        WeightsUnreferenced(T, "model/qwen2")
+    )
+
+
+def test_a_slot_does_not_rely_on_weights_that_are_not_what_was_installed() -> None:
+    corrupted = given(*RELIED_ON, WeightsCorrupted(T, J2, ("a", "b")))
+    refusal = {
+        "files": ("a", "b"),
+        "remedy": "mllm weights install org/model --target org/model --overwrite",
+    }
+    corrupted.when(ReferenceWeights(T, SLOT)).then_rejected("weights_corrupted", **refusal)
+    corrupted.when(ReferenceWeights(T, "model/other")).then(WeightsReferenced(T, "model/other"))
+    found_whole = given(*corrupted.history, WeightsVerified(T, J2, 2, 3))
+    found_whole.when(ReferenceWeights(T, SLOT)).then(WeightsReferenced(T, SLOT))
+    replaced = given(*corrupted.history, REPLACING).when(installs(J2, "m2")).and_then()
+    replaced.when(ReferenceWeights(T, SLOT)).then(WeightsReferenced(T, SLOT))
+
+
+def test_weights_are_replaced_under_a_model_and_not_under_a_slot() -> None:
+    replace = reserve(J2, "k2", overwrite=True)
+    given(*RELIED_ON).when(replace).then(REPLACING)
+    given(*ACTIVE).when(replace).then_rejected("conflict")
+    given(*RELIED_ON).when(DELETE).then_rejected("conflict")
+
+
+def test_a_model_may_come_to_rely_on_weights_that_are_being_replaced_and_a_slot_not() -> None:
+    given(*THERE, REPLACING).when(ReferenceWeights(T, MODEL)).then(WeightsReferenced(T, MODEL))
+    given(*RELIED_ON, REPLACING).when(ReferenceWeights(T, SLOT)).then_rejected("conflict", job=J2)
+    given(*THERE, DELETING).when(ReferenceWeights(T, MODEL)).then_rejected("conflict", job=J2)
+
+
 def test_every_target_has_an_owner_of_its_own() -> None:
     assert decider.id(reserve(J1)) == weights_id(T)
     assert weights_id("a/b") != weights_id("a.b")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from commands.weights import Weights, decider
 from schemas.job import DeleteSpec, FinishedFile, InstallSpec
 from schemas.message import Rejected
+from schemas.runtime import slot_user
 from schemas.weights import (
     RecordCorrupted,
     RecordDeleted,
@@ -27,7 +28,7 @@ from schemas.weights import (
 )
 
 T = "org/model"
-CODES = {"not_found", "conflict", "fenced"}
+CODES = {"not_found", "conflict", "fenced", "unreferenced_model", "weights_corrupted"}
 FILES = (FinishedFile("a", 1, "sha256", "aa"),)
 
 JOBS = st.sampled_from(["01J00000000000000000000001", "01J00000000000000000000002"])
@@ -35,7 +36,7 @@ KEYS = st.sampled_from(["k1", "k2"])
 TURNS = st.integers(0, 2)
 PARTS = st.integers(1, 3)
 MANIFESTS = st.sampled_from(["m1", "m2"])
-USERS = st.sampled_from(["slot:a", "slot:b"])
+USERS = st.sampled_from(["slot:a", "model/one", "model/two", "slot/a/one", "slot/b/two"])
 
 
 def install(job: str, key: str, overwrite: bool, turn: int) -> ReserveWeights:
@@ -72,7 +73,9 @@ def check_possible_next(before: Weights, events: tuple[WeightsEvent, ...]) -> No
             case WeightsInstalled(job=job) | WeightsDeleted(job=job):
                 assert before.claim is not None
                 assert before.claim.job == job
-                assert not before.references
+                users = before.references
+                assert not users or isinstance(event, WeightsInstalled)
+                assert all(user.startswith("model/") for user in users)
             case WeightsReleased(job=job):
                 assert before.claim is not None
                 assert before.claim.job == job
@@ -99,6 +102,8 @@ def test_no_story_breaks_the_rules_of_a_target(story: list[WeightsCommand]) -> N
         check_possible_next(weights, events)
         after = reduce(decider.evolve, events, weights)
         assert not after.references or after.installed is not None
+        for slot, model in map(slot_user, after.references):
+            assert not slot or f"model/{model}" in after.references
         if isinstance(command, ReleaseWeights) and events:
             assert weights.claim is not None
             assert weights.claim.turn <= command.turn

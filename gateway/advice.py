@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 from litestar import Controller, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter, SkipValidation
+from msgspec.structs import replace
 
 from gateway.admission import needs
 from gateway.caller import From
@@ -104,8 +105,12 @@ class Recommendations(Controller):
         weights: WeightsTarget = None,
     ) -> Recommendation:
         """Say what a kind of card holds, and what to tell an engine that runs on it."""
-        facts = await _facts(ports, caller.namespace, weights) if weights else None
-        return await ports.advisor.recommend(gpu_type, facts, serving)
+        recommended = await ports.advisor.recommend(gpu_type)
+        if weights is None:
+            return recommended
+        facts = await _facts(ports, caller.namespace, weights)
+        model = await ports.advisor.compatibility(facts, gpu_type, serving)
+        return replace(recommended, model=model)
 
 
 async def _facts(ports: Ports, namespace: str, target: str) -> Facts:

@@ -165,9 +165,7 @@ class Advisor(Protocol):
         """Every kind of card we know of, those of our own nodes first."""
         ...
 
-    async def recommend(
-        self, gpu_type: str, facts: Facts | None = None, serving: Serving | None = None
-    ) -> Recommendation:
+    async def recommend(self, gpu_type: str, facts: Facts | None = None) -> Recommendation:
         """Raises `Rejected` with `not_found`."""
         ...
 

@@ -45,11 +45,9 @@ class Advice:
     async def profiles(self) -> Sequence[GpuProfile]:
         return gpus.with_nodes(gpus.shipped().gpus, await self._machines())
 
-    async def recommend(
-        self, gpu_type: str, facts: Facts | None = None, serving: Serving | None = None
-    ) -> Recommendation:
+    async def recommend(self, gpu_type: str, facts: Facts | None = None) -> Recommendation:
         gpu = gpus.find(await self.profiles(), gpu_type)
-        model = None if facts is None else await self.compatibility(facts, gpu_type, serving)
+        model = None if facts is None else await self.compatibility(facts, gpu_type)
         return Recommendation(gpu, largest(gpu), general(gpu), model)
 
     async def compatibility(

@@ -17,9 +17,6 @@ from cli.tailing import Absence, Break, Message, Pump, follow, position_of
 from cli.watching import IDLE_SECONDS, POLL_SECONDS, STREAMLESS
 from schemas.api.runtime import ActivationRow
 
-RECENT = 50
-"""Activations of a slot among which the one that is followed is looked for."""
-
 
 class Told(NamedTuple):
     """What became known of an activation; `position` is that of an event, else 0."""
@@ -103,8 +100,8 @@ def _read(message: Message, id: str) -> Told | None:
 
 
 def _row(gateway: Gateway, rollout: Rollout) -> ActivationRow | None:
-    found = gateway.rows("/runtime/history", ActivationRow, RECENT, slot=rollout.slot)
-    return next((row for row in found.rows if row.id == rollout.id), None)
+    found = gateway.rows("/runtime/history", ActivationRow, 1, activation=rollout.id)
+    return found.rows[0] if found.rows else None
 
 
 def conclude(session: Session, rollout: Rollout) -> int:

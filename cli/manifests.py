@@ -1,0 +1,184 @@
+"""Manifests in files: found, decoded, and written as YAML."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+
+from cli.failures import Failure, Misused
+from schemas.manifest import Manifest
+from schemas.manifest_reading import read_manifest, written
+from schemas.message import Rejected
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+STDIN = "-"
+SOURCE = "mllm/source"
+"""The label that says from which directory a model was applied."""
+
+NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class Document(NamedTuple):
+    """One manifest as it was written; `where` says where, as in `models/a.yaml` or `a.yaml#2`."""
+
+    where: str
+    data: object
+
+
+class Read(NamedTuple):
+    """One manifest as it was understood."""
+
+    where: str
+    manifest: Manifest
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which a field that is there twice is an error: the first would be lost unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if name != "<<" and names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{name} is there more than once", node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def files_of(place: str) -> list[Path]:
+    """The file that `place` is; or, of a directory, the manifests in it and below, in order.
+
+    What is hidden, as .git is, is left out. Raises `Misused` when there is no such place.
+    """
+    path = Path(place)
+    if not path.exists():
+        raise Misused(f"there is no file or directory {place}")
+    if not path.is_dir():
+        return [path]
+    return sorted(_below(path))
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    for at, inner, names in os.walk(directory):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in names:
+            if Path(name).suffix in SUFFIXES and not name.startswith("."):
+                yield Path(at, name)
+
+
+def documents(place: str) -> list[Document]:
+    """Every manifest in a file, a directory or, for `-`, what comes in.
+
+    Raises `Misused` when there is none, or no such place, and `Failure` when one can not be read.
+    """
+    if place == STDIN:
+        found = _decoded("stdin", sys.stdin.read(), as_json=False)
+    else:
+        found = [document for path in files_of(place) for document in _of_file(path)]
+    if not found:
+        raise Misused(f"there is no manifest in {place}", "manifests are *.yaml, *.yml or *.json")
+    return found
+
+
+def _of_file(path: Path) -> list[Document]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{path} can not be read: {_reason(error)}") from error
+    return _decoded(str(path), text, as_json=path.suffix == ".json")
+
+
+def _decoded(where: str, text: str, *, as_json: bool) -> list[Document]:
+    try:
+        found = [msgspec.json.decode(text)] if as_json else list(yaml.load_all(text, Loader))
+    except (yaml.YAMLError, msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Failure(f"{where} is not {'JSON' if as_json else 'YAML'}: {_at(error)}") from error
+    said = [one for data in found for one in _listed(data) if one is not None]
+    if len(said) == 1:
+        return [Document(where, said[0])]
+    return [Document(f"{where}#{number}", data) for number, data in enumerate(said, 1)]
+
+
+def _listed(data: object) -> Sequence[object]:
+    """The entries of a list of manifests, as `get -o json` prints it; or the one there is."""
+    try:
+        return msgspec.convert(data, _List).items
+    except msgspec.ValidationError:
+        return [data]
+
+
+class _List(msgspec.Struct, forbid_unknown_fields=True):
+    items: list[object]
+
+
+def _at(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{error.problem}, in line {mark.line + 1}, column {mark.column + 1}"
+    return " ".join(str(error).split())[:200]
+
+
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) else None
+    return said.lower() if said else "it is not UTF-8"
+
+
+def read_all(found: Iterable[Document]) -> list[Read]:
+    """What they say. Raises `Failure` with everything that is wrong with any of them."""
+    read, wrong = list[Read](), list[str]()
+    for document in found:
+        try:
+            read.append(Read(document.where, read_manifest(document.data)))
+        except Rejected as refusal:
+            wrong += [f"{document.where}: {error}" for error in errors_of(refusal)]
+    if wrong:
+        raise Failure(
+            "; ".join(wrong), "put it right; `mllm models validate --schema` shows what may be"
+        )
+    return read
+
+
+def errors_of(refusal: Rejected) -> tuple[str, ...]:
+    """Everything that is wrong with a manifest."""
+    return msgspec.convert(refusal.details.get("errors", ()), tuple[str, ...]) or (str(refusal),)
+
+
+def refuse_twice(read: Iterable[Read]) -> None:
+    """Raises `Misused` when two of them are of one model."""
+    first: dict[str, str] = {}
+    for where, manifest in read:
+        if manifest.id in first:
+            raise Misused(
+                f"{manifest.id} is in {first[manifest.id]} and in {where}", "keep one of them"
+            )
+        first[manifest.id] = where
+
+
+def source_of(place: str) -> str:
+    """What a directory is called in labels; empty for what is none."""
+    if place == STDIN or not Path(place).is_dir():
+        return ""
+    name = NOT_IN_LABELS.sub("-", Path(place).resolve().name)[:63].strip("._-")
+    return name or "root"
+
+
+def labelled(manifest: Manifest, source: str) -> Manifest:
+    """The manifest with where it came from, if that is a directory."""
+    if not source:
+        return manifest
+    return msgspec.structs.replace(manifest, labels={**manifest.labels, SOURCE: source})
+
+
+def text_of(plain: Mapping[str, Any]) -> str:
+    """YAML."""
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100))
+
+
+def yaml_of(manifest: Manifest | None) -> str:
+    """A manifest as someone would write it; nothing for none."""
+    return text_of(written(manifest)) if manifest is not None else ""

@@ -12,23 +12,30 @@ from litestar.types import ControllerRouterHandler
 from litestar.types.composite_types import Dependencies
 
 from gateway.admission import Admission, refuse_unnamed
+from gateway.advice import Recommendations, Vllm
 from gateway.auth import Authenticator
 from gateway.caller import provide_caller
+from gateway.catalog import Catalog
 from gateway.connections import Connections
 from gateway.docs import Docs
 from gateway.ending import end
 from gateway.event_places import EventPlaces
 from gateway.events import Events
 from gateway.following import Following
+from gateway.heads import Heads
 from gateway.health import Health
 from gateway.history import History
 from gateway.idempotency import Idempotency
 from gateway.job_logs import JobLogs
 from gateway.jobs import Jobs
+from gateway.models import ModelRoutes
 from gateway.openapi import Document, describe, queries
+from gateway.pods import PodRoutes
 from gateway.ports import Ports
 from gateway.problems import HANDLERS
+from gateway.published import Published
 from gateway.reading import Reading, provide_min_sequence
+from gateway.runtime import RuntimeReads, RuntimeWrites
 from gateway.secrets import Secrets
 from gateway.settings import Settings
 from gateway.stream import EventStream
@@ -39,14 +46,22 @@ from gateway.tokens import Tokens
 from gateway.weights import Weights
 
 ROUTES: tuple[ControllerRouterHandler, ...] = (
+    Catalog,
     Docs,
     Events,
     Health,
     JobLogs,
     Jobs,
+    ModelRoutes,
+    PodRoutes,
+    Published,
+    Recommendations,
+    RuntimeReads,
+    RuntimeWrites,
     Secrets,
     System,
     Tokens,
+    Vllm,
     Weights,
 )
 HANDED = (
@@ -69,7 +84,7 @@ def create_app(ports: Ports, settings: Settings = DEFAULTS) -> Litestar:
     Raises `RuntimeError` when a route names no scope.
     """
     authenticator = Authenticator(ports.log)
-    connections = Connections(settings.stuck_seconds)
+    connections = Connections(settings.stuck_seconds, settings.most_streams)
     stream = EventStream(ports.log, ports.live, authenticator, connections, settings)
     models = Reading(ports.connect, ports.log)
     history = History(ports.log, stream, EventPlaces(models))
@@ -96,7 +111,7 @@ def create_app(ports: Ports, settings: Settings = DEFAULTS) -> Litestar:
         state=State({"connections": connections}),
     )
     refuse_unnamed(app)
-    app.asgi_handler = Telemetry(app.asgi_handler)
+    app.asgi_handler = Telemetry(Heads(app.asgi_handler))
     return app
 
 

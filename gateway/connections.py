@@ -7,15 +7,18 @@ reader stopped reading, and when the gateway stops. None of these costs the othe
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeAlias
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Gauge
 
 from gateway.auth import Access
 from schemas.log import LogUnavailable
+from schemas.message import Rejected
 
 OPEN = Gauge("mllm_streams_open", "Answers that go on: event streams and followed logs")
 
@@ -58,17 +61,23 @@ Write: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 class Connections:
-    """All that are open. A reader may take `patience` seconds to make room for the next bytes."""
+    """All that are open, at most `most` of each token. A reader may take `patience` seconds to make
+    room for the next bytes."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, most: int) -> None:
         self._patience = patience
+        self._most = most
         self._open: set[Connection] = set()
+        self._by_token: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def answer(self, access: Access, media_type: str, write: Write) -> ASGIApp:
-        """An answer of the bytes that `write` writes, until it returns or the connection ends."""
+        """An answer of the bytes that `write` writes, until it returns or the connection ends.
+
+        It raises `Rejected` with `too_many_streams` instead of beginning.
+        """
         headers = [
             (b"content-type", media_type.encode()),
             (b"cache-control", b"no-store"),
@@ -76,10 +85,17 @@ class Connections:
         ]
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._serve(access, receive, send, write)
+            start: Message = {"type": "http.response.start", "status": 200, "headers": headers}
+            self.refuse_another(access)
+            await self._serve(access, receive, send, partial(_begin, send, start, write))
 
         return respond
+
+    def refuse_another(self, access: Access) -> None:
+        """Raises `Rejected` with `too_many_streams` when the token has as many as it may."""
+        if self._by_token[access.token] >= self._most:
+            text = f"this token has {self._most} streams open, as many as it may"
+            raise Rejected("too_many_streams", text, open=self._most)
 
     async def _serve(self, access: Access, receive: Receive, send: Send, write: Write) -> None:
         limit = asyncio.timeout(None)
@@ -122,11 +138,19 @@ class Connections:
 
     def _add(self, connection: Connection) -> None:
         self._open.add(connection)
+        self._by_token[connection.access.token] += 1
         OPEN.set(len(self._open))
 
     def _remove(self, connection: Connection) -> None:
         self._open.discard(connection)
+        self._by_token[connection.access.token] -= 1
+        self._by_token += Counter()  # forgets those that have none left
         OPEN.set(len(self._open))
+
+
+async def _begin(send: Send, start: Message, write: Write, connection: Connection) -> None:
+    await send(start)
+    await write(connection)
 
 
 async def _watch(receive: Receive, connection: Connection) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
-from schemas.names import END, SECRET, TARGET, ULID
+from schemas.names import END, MODEL, SECRET, SLOT, TARGET, ULID
 
 LAST_POSITION = 2**63 - 1
 
@@ -64,4 +64,22 @@ AsOf: TypeAlias = Annotated[
         pattern=f"^({MOMENT}|(seq:)?[0-9]{{1,18}})$" + END,
         description="How things stood at a time (RFC 3339), or at a position (`seq:4711`).",
     ),
+]
+ModelPath: TypeAlias = Annotated[
+    str, PathParameter(pattern=MODEL + END, max_length=63, description="A model's id.")
+]
+ModelOrAlias: TypeAlias = Annotated[
+    str, PathParameter(pattern=MODEL + END, max_length=63, description="A model's id, or an alias.")
+]
+AliasPath: TypeAlias = Annotated[
+    str, PathParameter(pattern=MODEL + END, max_length=63, description="Another name of a model.")
+]
+SlotQuery: TypeAlias = Annotated[
+    str | None, QueryParameter(pattern=SLOT + END, max_length=30, description="A slot's name.")
+]
+SlotName: TypeAlias = Annotated[
+    str, QueryParameter(pattern=SLOT + END, max_length=30, description="A slot's name.")
+]
+DryRun: TypeAlias = Annotated[
+    bool, QueryParameter(name="dryRun", description="Say what would happen, and do nothing.")
 ]

@@ -9,13 +9,20 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from psycopg import AsyncConnection
 
+from schemas.advice import Advisor
+from schemas.catalog import ModelChange
+from schemas.checks import Inspector
 from schemas.idempotency import IdempotencyKeys
 from schemas.job import Order
 from schemas.live import JobLogs, LiveState
 from schemas.log import Dispatch, EventLog, Outcome
+from schemas.manifest import Manifest
 from schemas.message import Context
 from schemas.plan import Planner
+from schemas.runtime import DeactivateSlot, PromoteCandidate, RollBack, ScaleSlot, Wish
 from schemas.secrets import Secrets
+from schemas.weights import Holdings
+from schemas.workloads import Workloads
 
 Db: TypeAlias = AsyncConnection[Any]
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Db]]
@@ -38,12 +45,49 @@ class Orders(Protocol):
     async def cancel(self, job: str, keep_partial: bool, context: Context) -> Outcome: ...
 
 
+class Catalog(Protocol):
+    """Requests about models that take more than one aggregate.
+
+    Every method raises `Rejected` and `LogUnavailable`.
+    """
+
+    async def apply(self, manifest: Manifest, context: Context) -> ModelChange: ...
+
+    async def delete(self, model: str, context: Context) -> Outcome: ...
+
+    async def alias(self, alias: str, model: str | None, context: Context) -> Outcome: ...
+
+
+class Activations(Protocol):
+    """Requests about slots. The outcome's history is the slot's.
+
+    Every method raises `Rejected` and `LogUnavailable`.
+    """
+
+    async def activate(self, wish: Wish, context: Context) -> Outcome: ...
+
+    async def roll_back(self, command: RollBack, context: Context) -> Outcome: ...
+
+    async def deactivate(self, command: DeactivateSlot, context: Context) -> Outcome: ...
+
+    async def promote(self, command: PromoteCandidate, context: Context) -> Outcome: ...
+
+    async def scale(self, command: ScaleSlot, context: Context) -> Outcome: ...
+
+
 class Ports(msgspec.Struct, frozen=True):
-    """Everything the application needs from outside, in one place."""
+    """Everything the application needs from outside, in one place. `most_replicas` is what the
+    runtime can have of one model."""
 
     log: EventLog
     dispatch: Dispatch
     orders: Orders
+    catalog: Catalog
+    activations: Activations
+    holdings: Holdings
+    inspector: Inspector
+    workloads: Workloads
+    advisor: Advisor
     planner: Planner
     secrets: Secrets
     keys: IdempotencyKeys
@@ -53,6 +97,7 @@ class Ports(msgspec.Struct, frozen=True):
     epoch: Callable[[], str]
     version: str
     runtime: str = "process"
+    most_replicas: int = 1
 
 
 Handed: TypeAlias = NamedDependency[SkipValidation[Ports]]

@@ -9,10 +9,10 @@ from gateway.admission import needs
 from gateway.caller import Caller, From
 from gateway.jobs import accepted, job_row, job_url, whole
 from gateway.parameters import AsOf, Cursor, JobPath, Limit, Text, WeightsName
-from gateway.ports import Db, Handed
+from gateway.ports import Handed
 from gateway.reading import Fresh, Models
 from projections import weights, weights_files
-from projections.rows import Part
+from projections.rows import Part, all_of
 from schemas.api.jobs import InstallAccepted, JobAccepted, JobRow
 from schemas.api.problem import Page
 from schemas.api.weights import (
@@ -87,7 +87,8 @@ class Weights(Controller):
         beats = {beat.store: beat for beat in await ports.live.stores()}
         async with models.open([weights.projection.name], fresh) as view:
             stored = await weights.usage(view.db, caller.namespaces)
-            rows = await every(view.db, caller.namespaces)
+            every = weights.Wanted(caller.namespaces)
+            rows = await all_of(lambda part: weights.page(view.db, every, part))
         biggest = sorted(rows, key=lambda row: (-row.bytes, row.name))
         return WeightsUsage(with_room(stored, beats), tuple(biggest))
 
@@ -137,17 +138,6 @@ class Weights(Controller):
 def ordered(caller: Caller, target: str, spec: JobSpec) -> Order:
     """An order about weights that are there: which store holds them, their owner knows."""
     return Order(caller.seed, target, "default", 1, spec)
-
-
-async def every(db: Db, namespace: str | None) -> Sequence[WeightsRow]:
-    rows: list[WeightsRow] = []
-    part = Part(500)
-    while True:
-        page = await weights.page(db, weights.Wanted(namespace), part)
-        rows += page.items
-        if page.next_cursor is None:
-            return rows
-        part = Part(500, page.next_cursor)
 
 
 def with_room(

@@ -176,6 +176,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """Which of them; None is all."""
 
     namespace: str | None
+    id: str | None = None
     slot: str | None = None
     model: str | None = None
     outcome: ActivationOutcome | None = None
@@ -189,6 +190,7 @@ async def page(db: Db, wanted: Wanted, part: Part) -> Page[ActivationRow]:
         activations,
         [
             ("namespace = %s", wanted.namespace),
+            ("id = %s", wanted.id),
             ("slot = %s", wanted.slot),
             ("model = %s", wanted.model),
             ("outcome = %s", wanted.outcome),

@@ -1,7 +1,7 @@
 """Reading tables: one row by its key, pages by keyset, now or as of a position in the log."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString, NamedTuple, TypeAlias, get_type_hints
 
@@ -16,6 +16,10 @@ from schemas.message import Rejected
 
 Condition: TypeAlias = tuple[LiteralString, object]
 """SQL with one `%s`, and its value. None, or an empty list, is no condition at all."""
+
+
+MOST_ROWS = 500
+"""On a page that nobody but us asks for."""
 
 
 class Part(NamedTuple):
@@ -87,6 +91,18 @@ async def page_of(
     more = len(rows) > part.limit
     items = tuple(rows[: part.limit])
     return Page(items, _encode(table, items[-1]) if more else None)
+
+
+async def all_of(ask: Callable[[Part], Awaitable[Page[R]]], as_of: int | None = None) -> list[R]:
+    """Every page of a list."""
+    rows: list[R] = []
+    cursor: str | None = None
+    while True:
+        page = await ask(Part(MOST_ROWS, cursor, as_of))
+        rows += page.items
+        if page.next_cursor is None:
+            return rows
+        cursor = page.next_cursor
 
 
 async def live_rows(db: Db, table: Table[R]) -> dict[Key, R]:

@@ -236,6 +236,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """Which slots; None is all. `models` are those that serve there, in whatever namespace."""
 
     namespace: str | None
+    slot: str | None = None
     models: tuple[str, ...] | None = None
     state: SlotCondition | None = None
     serving: bool | None = None
@@ -250,6 +251,7 @@ async def page(db: Db, wanted: Wanted, part: Part) -> Page[SlotRow]:
         slots,
         [
             ("namespace = %s", wanted.namespace),
+            ("slot = %s", wanted.slot),
             ("model = ANY(%s)", list(wanted.models or ())),
             ("state = %s", wanted.state),
             ("(model <> '') = %s", wanted.serving),

@@ -1,7 +1,7 @@
 """How each slot was last seen to be."""
 
 from projections.fold import PerAggregate, Projection
-from projections.rows import Part, one, page_of
+from projections.rows import Condition, Part, one, page_of
 from projections.table import Db, Table
 from schemas.api.problem import Page
 from schemas.api.runtime import StatusRow
@@ -40,9 +40,12 @@ statuses = Table(
 projection = Projection("statuses", (statuses,), __file__, StatusEvent)
 
 
-async def page(db: Db, namespace: str | None, part: Part) -> Page[StatusRow]:
+async def page(
+    db: Db, namespace: str | None, part: Part, *, slot: str | None = None
+) -> Page[StatusRow]:
     """By slot. Raises `Rejected` with `invalid_cursor`."""
-    return await page_of(db, statuses, [("namespace = %s", namespace)], part, ascending=True)
+    wanted: list[Condition] = [("namespace = %s", namespace), ("slot = %s", slot)]
+    return await page_of(db, statuses, wanted, part, ascending=True)
 
 
 async def get(db: Db, namespace: str, slot: str) -> StatusRow | None:

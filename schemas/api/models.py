@@ -17,6 +17,8 @@ Document: TypeAlias = Annotated[
     dict[str, Any], Meta(description="A manifest, as `/schemas/model-manifest` says.")
 ]
 
+Change: TypeAlias = Literal["registered", "updated", "deleted"]
+
 
 class ModelRow(Value):
     """A model as of `position`. `name` is what people call it: its id in routes and manifests.
@@ -70,7 +72,7 @@ class ModelVersion(Value):
     version: int
     at: datetime
     actor: str
-    change: Literal["registered", "updated", "deleted"]
+    change: Change
     changed: tuple[str, ...] = ()
 
 

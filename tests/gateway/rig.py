@@ -1,6 +1,6 @@
 """A gateway as in production, on real NATS and, where a test wants it, real Postgres.
 
-Only the Hub is made up: `Plans` answers as a test says.
+Only the Hub, and what models run in, are made up: `Plans` and `World` answer as a test says.
 """
 
 import asyncio
@@ -22,7 +22,10 @@ from psycopg_pool import AsyncConnectionPool
 from ulid import ULID
 
 from commands import idempotency, jetstream
+from commands.activating import Activations
+from commands.cataloging import Catalog
 from commands.dispatch import Dispatcher
+from commands.holding import HoldingsOnLog
 from commands.idempotency import KeyNames, Keys
 from commands.jetstream import JetStreamLog, LogNames
 from commands.ordering import Orders
@@ -41,11 +44,14 @@ from schemas.bearer import bearer_of, token_id_and_hash
 from schemas.idempotency import Answer
 from schemas.job import BeginCommit, CompleteJob, FinishedFile, InstallSpec, Order, StartAttempt
 from schemas.log import Outcome, Stream
+from schemas.manifest import Manifest, WeightsSource
 from schemas.message import Command, Context, Rejected
 from schemas.plan import Plan, PlannedFile, Wanted, content_key
+from schemas.runtime import CompleteActivation, EnterPhase, Phase, StartActivation, Wish
 from schemas.token import IssueToken, Scope
 from schemas.weights import RecordInstalled
 from tests.gateway.sse import Message, messages
+from tests.gateway.worlds import Advice, Checks, World
 from tests.support import eventually
 
 EPOCH = "01EPOCH"
@@ -97,6 +103,11 @@ class Rig:
         self.log = JetStreamLog(connection, self.names)
         self.dispatch = Dispatcher(self.log)
         self.orders = Orders(self.log, self.dispatch)
+        self.world = World()
+        self.checks = Checks()
+        self.advice = Advice()
+        self.catalog = Catalog(self.log, self.dispatch)
+        self.activations = Activations(self.log, self.dispatch, self.checks)
         self.plans = Plans()
         self.live = Live(connection, LiveNames(prefix))
         self.lines = Logs(connection, LogStreamNames(prefix))
@@ -119,6 +130,12 @@ class Rig:
             log=self.log,
             dispatch=self.dispatch,
             orders=self.orders,
+            catalog=self.catalog,
+            activations=self.activations,
+            holdings=HoldingsOnLog(self.log),
+            inspector=self.checks,
+            workloads=self.world,
+            advisor=self.advice,
             planner=self.plans,
             secrets=self.secrets,
             keys=self.keys,
@@ -127,6 +144,7 @@ class Rig:
             connect=pool.connection if pool else self.connect,
             epoch=lambda: EPOCH,
             version="1.2.3",
+            most_replicas=4,
         )
 
     def context(self, namespace: str = "default") -> Context:
@@ -169,6 +187,26 @@ class Rig:
         await self.say(BeginCommit(job, 1, manifest))
         await self.say(RecordInstalled(target, job, manifest, 10, 1, 1, (file,), ("model.bin",)))
         return await self.say(CompleteJob(job, 1, 10, 1))
+
+    async def register(self, model: str, target: str = "org/model", **more: Any) -> int:
+        """Have a model in the catalog, past the gateway; the position reached."""
+        manifest = Manifest(model, WeightsSource(target), **more)
+        return (await self.catalog.apply(manifest, self.context())).position
+
+    async def activate(self, model: str, slot: str = "active-llm", **more: Any) -> str:
+        """Have an activation asked for, past the gateway; its id."""
+        wish = Wish(str(ULID()), model, slot, "somebody", **more)
+        await self.activations.activate(wish, self.context())
+        return wish.activation
+
+    async def serve(self, model: str, slot: str = "active-llm", **more: Any) -> str:
+        """Have a model serve, as far as the log can tell; its activation."""
+        id = await self.activate(model, slot, **more)
+        await self.say(StartActivation(slot, id, "worker"))
+        for ms, phase in enumerate(("start", "switch", "remove")):
+            await self.say(EnterPhase(slot, id, cast(Phase, phase), ms))
+        await self.say(CompleteActivation(slot, id, 3))
+        return id
 
     async def append_foreign(self, kind: str, data: bytes) -> None:
         """What a newer version may have written."""

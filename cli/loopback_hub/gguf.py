@@ -20,7 +20,7 @@ SPECIALS = ("<unk>", "<s>", "</s>", "<|user|>", "<|assistant|>")
 TEMPLATE = "{% for message in messages %}<|user|>{{ message['content'] }}{% endfor %}<|assistant|>"
 
 WIDTH = 64  # each word has a dimension of its own
-HEADS = 4
+HEADS = 2
 HIDDEN = 128
 CONTEXT = 512
 CERTAINTY = 4.0

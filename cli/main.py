@@ -66,6 +66,8 @@ _register(
     {
         "weights": ("cli.weights:app", "Install, verify and delete weights."),
         "jobs": ("cli.jobs:app", "See and steer what is being done."),
+        "runtime": ("cli.runtime:app", "Have models serve, and see how they do."),
+        "rollout": ("cli.rollout:app", "Follow an activation."),
         "tokens": ("cli.tokens:app", "Issue, rotate and revoke access tokens."),
         "secrets": ("cli.secrets:app", "Keep tokens of the Hub where jobs find them."),
         "events": ("cli.events:app", "Read and follow the event log."),

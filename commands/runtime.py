@@ -327,7 +327,8 @@ def _entered(slot: SlotState, event: ActivationPhase) -> SlotState:
     assert slot.flight is not None
     begun = (*slot.flight.phases, PhaseTime(event.phase, event.ms))
     if event.phase != "switch":
-        return _fly(slot, phases=begun)
+        stopped = slot.stopped or event.phase == "stop"
+        return replace(_fly(slot, phases=begun), stopped=stopped)
     before = Before(slot.current, slot.previous, slot.replicas, slot.drift)
     return replace(
         _fly(slot, phases=begun, before=before),
@@ -336,6 +337,7 @@ def _entered(slot: SlotState, event: ActivationPhase) -> SlotState:
         leaving=_left(slot.leaving, slot.current),
         replicas=None,
         drift=(),
+        stopped=False,
     )
 
 
@@ -368,6 +370,7 @@ def _without(slot: SlotState) -> SlotState:
         leaving=tuple(gone for gone in ended.leaving if gone.id != stays),
         replicas=before.replicas,
         drift=before.drift,
+        stopped=True,
     )
 
 
@@ -380,6 +383,7 @@ def _deactivated(slot: SlotState) -> SlotState:
         leaving=_left((), slot.current),
         replicas=None,
         drift=(),
+        stopped=False,
     )
 
 

@@ -203,7 +203,8 @@ def instance(seen: SeenSlot, served: Served) -> Instance:
     current, replicas = seen.state.current, seen.state.replicas
     scaled = replicas is not None and current is not None and current.id == served.id
     wanted = replicas if scaled and replicas is not None else max(1, served.manifest.replicas.min)
-    return Instance(seen.namespace, seen.state.slot, served, wanted)
+    settled = current is not None and current.id == served.id and not seen.state.stopped
+    return Instance(seen.namespace, seen.state.slot, served, wanted, settled)
 
 
 def together(serving: SlotStatus, candidate: SlotStatus) -> SlotStatus:

@@ -330,7 +330,8 @@ class SlotState(Value):
     `current` is who is to serve: after the switch, the candidate. `previous` is who served before,
     to go back to. `leaving` are instances nobody wants any more, until something has completed
     since: whoever looks after the slot removes what is left of them. `replicas` None: as the
-    manifest says. `drift` is what was last reported and not put right.
+    manifest says. `drift` is what was last reported and not put right. `stopped`: the current one
+    was, or may have been, taken down for a candidate that then failed; it is to come back.
     """
 
     slot: str = ""
@@ -341,6 +342,7 @@ class SlotState(Value):
     leaving: tuple[Served, ...] = ()
     replicas: int | None = None
     drift: tuple[str, ...] = ()
+    stopped: bool = False
 
     @property
     def switched(self) -> bool:

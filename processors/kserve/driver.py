@@ -83,6 +83,7 @@ class KServeDriver:
 
     async def remove(self, present: Present) -> bool:
         """Never takes an object that another activation has taken over."""
+        self._applied.discard(present.activation)
         try:
             for name in service.names(present.namespace, present.slot):
                 await self._remove(name, present)

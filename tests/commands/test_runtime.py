@@ -274,7 +274,9 @@ def test_the_first_that_fails_leaves_nothing_to_go_back_to() -> None:
 def test_a_failure_before_the_switch_leaves_who_served(entered: tuple[Phase, ...]) -> None:
     story = given(*ONE_SERVES, requested(A2, "two"), *phases(A2, *entered))
     slot = story.when(FailActivation(S, A2, "crashed", "gone", 100)).and_then().state
-    assert slot == SlotState(S, current=served(A1, "one"), leaving=(served(A2, "two"),))
+    assert slot == SlotState(
+        S, current=served(A1, "one"), leaving=(served(A2, "two"),), stopped="stop" in entered
+    )
 
 
 def test_a_failure_after_the_switch_restores_all_that_was() -> None:
@@ -288,7 +290,8 @@ def test_a_failure_after_the_switch_restores_all_that_was() -> None:
     assert switched.state.replicas is None
     failing = switched.when(FailActivation(S, A3, "crashed", "gone", 100))
     assert [type(event) for event in failing.events] == [ActivationFailed, ActivationRolledBack]
-    assert failing.and_then().state == replace(before.state, leaving=(served(A3, "three"),))
+    after = replace(before.state, leaving=(served(A3, "three"),), stopped=True)
+    assert failing.and_then().state == after
 
 
 def test_a_failure_after_the_switch_of_an_empty_slot_leaves_it_empty() -> None:

@@ -1,0 +1,224 @@
+"""Whether a model could serve: every question that can be asked before it is tried.
+
+All of them are asked, always in the same order, whatever came of those before: a person wants to
+mend everything at once. What the world that models run in has is the `World` port's to say.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from processors.advice.architectures import support
+from processors.advice.fit import serving_of
+from schemas.advice import Advisor
+from schemas.checks import Capacity, Check
+from schemas.manifest import Manifest
+from schemas.message import Rejected
+from schemas.weights import Holding, Holdings
+from schemas.workloads import Node
+
+SECONDS = 8.0
+"""For the slowest of the checks: a world that does not answer is said to, not waited for."""
+
+LLAMACPP = "llamacpp"
+OWN_ENGINES = frozenset({"", LLAMACPP, "vllm", "huggingface"})
+"""Engines whose architectures and arguments are known here; others are their operator's."""
+
+
+class World(Protocol):
+    """What a manifest relies on, in the world that would run it.
+
+    Every method raises `Rejected` (its text is why not, its `remedy` what to do) and `OSError` or
+    `TimeoutError` when the world can not be asked. What it returns is why all is well.
+    """
+
+    async def storage(self, there: Holding, namespace: str) -> str: ...
+
+    async def secrets(self, manifest: Manifest, namespace: str) -> str: ...
+
+    async def config_maps(self, manifest: Manifest, namespace: str) -> str: ...
+
+    async def engine(self, manifest: Manifest, namespace: str) -> str: ...
+
+    async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity: ...
+
+    async def nodes(self) -> Sequence[Node]: ...
+
+
+class Warned(Exception):
+    """It may do, and yet: the text is why, the remedy what to do."""
+
+    def __init__(self, text: str, remedy: str = "") -> None:
+        super().__init__(text)
+        self.remedy = remedy
+
+
+class Inspection:
+    """An `Inspector`."""
+
+    def __init__(self, holdings: Holdings, advisor: Advisor, world: World) -> None:
+        self._holdings = holdings
+        self._advisor = advisor
+        self._world = world
+
+    async def check(
+        self, manifest: Manifest, namespace: str, *, slot: str = ""
+    ) -> tuple[Check, ...]:
+        """Raises `LogUnavailable`."""
+        holding = await self._holdings(namespace, manifest.weights.name)
+        world = self._world
+        return tuple(
+            await asyncio.gather(
+                _asked("weights", _weights(manifest, holding)),
+                _asked("storage", _storage(world, holding, namespace)),
+                _asked("secrets", world.secrets(manifest, namespace)),
+                _asked("configMaps", world.config_maps(manifest, namespace)),
+                _asked("runtime", world.engine(manifest, namespace)),
+                _asked("architecture", self._architecture(manifest, holding)),
+                _asked("arguments", _arguments(manifest, holding)),
+                _asked("gpus", self._gpus(manifest, namespace, slot)),
+                _asked("memory", self._memory(manifest, holding)),
+            )
+        )
+
+    async def capacity(self, manifest: Manifest, namespace: str, *, slot: str = "") -> Capacity:
+        """Raises `Rejected` with the world's code when it can not be asked."""
+        if not manifest.resources.gpus:
+            return Capacity(0, 0, 0)
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._world.capacity(manifest, namespace, slot)
+        except (OSError, TimeoutError) as error:
+            text = f"it can not be seen which GPUs are free: {_why(error)}"
+            raise Rejected("cluster_unreachable", text) from error
+
+    async def _architecture(self, manifest: Manifest, holding: Holding | None) -> str:
+        if manifest.runtime not in OWN_ENGINES:
+            return f"what {manifest.runtime} supports is its operator's to know"
+        if holding is None or holding.facts is None:
+            raise Warned("it is not known what the weights are", "install them with this version")
+        found = support(holding.facts, await self._advisor.supported_models())
+        if found.known:
+            return found.reason
+        refresh = "a newer list may know it: mllm recommend compatibility --refresh"
+        if found.known is None or found.engine != "vllm":
+            raise Warned(found.reason, refresh)
+        raise Rejected("unsupported", found.reason, remedy=refresh)
+
+    async def _gpus(self, manifest: Manifest, namespace: str, slot: str) -> str:
+        capacity = await self.capacity(manifest, namespace, slot=slot)
+        if not capacity.wanted:
+            return "asks for none"
+        if capacity.wanted <= capacity.free:
+            return f"{capacity.wanted} wanted, {capacity.free} of {capacity.total} free"
+        holders = ", ".join(f"{held.name} holds {held.gpus}" for held in capacity.holders)
+        raise Rejected(
+            "no_capacity",
+            f"{capacity.wanted} wanted, {capacity.free} of {capacity.total} free"
+            + (f"; {holders}" if holders else ""),
+            remedy="free them, ask for fewer, or let the current model make room (--preempt)",
+        )
+
+    async def _memory(self, manifest: Manifest, holding: Holding | None) -> str:
+        if not manifest.resources.gpus:
+            return "no GPU is asked for: it is up to the machine's own memory"
+        if holding is None or holding.facts is None:
+            raise Warned("the size of the model is not known", "install its weights")
+        products = sorted({node.gpu_product for node in await self._world.nodes() if node.gpus})
+        if not any(products):
+            raise Warned("no machine says what GPUs it has")
+        told = [await self._fit(manifest, holding, product) for product in products if product]
+        return "; ".join(told)
+
+    async def _fit(self, manifest: Manifest, holding: Holding, product: str) -> str:
+        assert holding.facts is not None
+        try:
+            found = await self._advisor.compatibility(holding.facts, product, serving_of(manifest))
+        except Rejected as refusal:
+            raise Warned(str(refusal)) from refusal
+        fit, name = found.fit, found.gpu.name
+        sums = f"{fit.arithmetic[-1]}" if fit.arithmetic else ""
+        match fit.verdict:
+            case "fits":
+                return f"fits on {fit.gpus} x {name}: {sums}"
+            case "tight":
+                raise Warned(f"tight on {fit.gpus} x {name}: {sums}", "shorten maxModelLen")
+            case "unknown":
+                raise Warned("the size of the weights is not known")
+            case "does-not-fit":
+                least = f"{fit.least_gpus} would do" if fit.least_gpus else "no number would do"
+                text = f"does not fit on {fit.gpus} x {name} ({least}): {sums}"
+                raise Rejected("too_big", text, remedy="more GPUs, or a shorter maxModelLen")
+
+
+async def _asked(name: str, question: Awaitable[str]) -> Check:
+    """The answer to one question, whatever happens on the way to it."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            return Check(name, "pass", await question)
+    except Warned as warning:
+        return Check(name, "warn", str(warning), warning.remedy)
+    except Rejected as refusal:
+        return Check(name, "fail", str(refusal), str(refusal.details.get("remedy") or ""))
+    except (OSError, TimeoutError) as error:
+        return Check(name, "fail", f"it can not be looked at: {_why(error)}", "try again")
+
+
+async def _weights(manifest: Manifest, holding: Holding | None) -> str:
+    source = manifest.weights
+    if holding is None:
+        raise Rejected(
+            "weights_not_installed",
+            f"no weights are installed as {source.name}",
+            remedy=f"mllm weights install {source.repo or 'REPO'} --target {source.name}",
+        )
+    if holding.corrupted:
+        raise Rejected(
+            "weights_corrupted",
+            f"{len(holding.corrupted)} files of {source.name} are not as installed:"
+            f" {', '.join(holding.corrupted[:3])}",
+            remedy=f"mllm weights install {holding.repo} --target {source.name} --overwrite",
+        )
+    if source.repo and holding.repo != source.repo:
+        text = f"{source.name} holds {holding.repo}, not {source.repo}"
+        raise Rejected("other_weights", text, remedy="name the target that holds it")
+    if holding.busy:
+        raise Warned(f"job {holding.busy} is at work on {source.name}", "wait for it")
+    said = f"{holding.files} files, verified {holding.verified_at:%Y-%m-%d %H:%M} UTC"
+    if source.repo and source.revision not in (holding.revision, holding.commit):
+        raise Warned(f"{said}; of revision {holding.revision}, not {source.revision}")
+    return said
+
+
+async def _storage(world: World, holding: Holding | None, namespace: str) -> str:
+    if holding is None:
+        raise Warned("nothing is stored yet")
+    return await world.storage(holding, namespace)
+
+
+async def _arguments(manifest: Manifest, holding: Holding | None) -> str:
+    """What an engine would only refuse once it has started, if it said so at all."""
+    told, facts = manifest.engine, holding.facts if holding else None
+    asked, held = told.tensor_parallel_size * told.pipeline_parallel_size, manifest.resources.gpus
+    if held and asked > held:
+        text = f"parallel over {asked} GPUs, and {held} are asked for"
+        raise Rejected("invalid", text, remedy=f"resources.gpus: {asked}")
+    if facts is not None and facts.heads and facts.heads % told.tensor_parallel_size:
+        text = f"{facts.heads} heads can not be split {told.tensor_parallel_size} ways"
+        raise Rejected("invalid", text, remedy="choose a tensorParallelSize that divides them")
+    length = told.max_model_len
+    if facts is not None and length and facts.context and length > facts.context:
+        text = f"maxModelLen {length:,} is beyond the model's {facts.context:,} tokens"
+        if manifest.runtime == LLAMACPP or facts.format == "gguf":
+            raise Warned(text, f"engine.maxModelLen: {facts.context}")
+        raise Rejected("invalid", text, remedy=f"engine.maxModelLen: {facts.context}")
+    if told.trust_remote_code:
+        raise Warned(
+            "trustRemoteCode lets the repository's own code run where the model runs",
+            "leave it out unless the architecture needs it",
+        )
+    return "none that contradict each other, or the model"
+
+
+def _why(error: Exception) -> str:
+    return str(error) or "no answer in time"

@@ -3,7 +3,7 @@ leaves either for good."""
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -13,7 +13,6 @@ import pytest
 from commands import job as jobs
 from commands import weights
 from commands.dispatch import Dispatcher
-from commands.jetstream import JetStreamLog
 from commands.memory import MemoryLog
 from commands.ordering import Orders
 from commands.weights import Weights
@@ -33,7 +32,6 @@ from schemas.log import AnyEvent, Commit, EventLog, Head, Outcome, Stream
 from schemas.message import Command, Context, Rejected
 from schemas.names import weights_id
 from schemas.weights import RecordDeleted, RecordInstalled, ReferenceWeights, WeightsReserved
-from tests.contract import logs
 from tests.contract.logs import START, context, read
 
 T = "org/model"
@@ -89,14 +87,6 @@ class World:
         """Everything that has happened, in order."""
         commits = await read(self.log, 0, end) if (end := await self.log.end()) else []
         return [kind for commit in commits for kind in commit.types]
-
-
-@pytest.fixture
-async def jetstream_log(nats_url: str, stream_prefix: str) -> AsyncGenerator[JetStreamLog]:
-    async with logs.connected([nats_url]) as client:
-        await logs.make_stream(client, stream_prefix)
-        async with logs.opened(client, stream_prefix) as log:
-            yield log
 
 
 @pytest.fixture

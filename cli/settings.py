@@ -51,7 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
       api_token          the first administrator's token
       secret_key         encrypts stored secrets
       runtime            what serves models: process or kserve
-      kube_namespace     where kserve objects live
+      kube_namespace     where kserve objects live; empty: the namespace of the context
+      drift              what becomes of what others change in our objects: report, or correct
       engines            more engines, in YAML or JSON: {name: {command: [...], health, formats}}
       grace_seconds      how long a served model may take to stop before it is killed
       log_level          debug, info, warning or error
@@ -93,7 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_token: str = ""
     secret_key: str = ""
     runtime: Literal["process", "kserve"] = "process"
-    kube_namespace: str = ""
+    kube_namespace: Annotated[str, Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$")] = ""
+    drift: Literal["report", "correct"] = "report"
     engines: Mapping[str, EngineTemplate] = {}
     grace_seconds: Seconds = 15.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -26,6 +26,7 @@ from cli.embedded.status import read_status
 from cli.failures import Failure
 from cli.roles.leaving import told
 from cli.settings import Settings
+from processors.process.stopping import stop_all
 
 CONTEXT = "local"
 PATIENCE = 60.0
@@ -70,12 +71,21 @@ def down(*, data_dir: Path | None = None) -> None:
     settings = read_settings({"data_dir": data_dir})
     status = read_status(settings.data_dir)
     if status is None or not status.is_up():
-        print(f"nothing is up on {settings.data_dir}", file=sys.stderr)
+        left = _stop_served(settings)  # what served outlives everything else that is killed
+        what = f"stopped {', '.join(left)}" if left else f"nothing is up on {settings.data_dir}"
+        print(what, file=sys.stderr)
         return
     os.kill(status.process.pid, signal.SIGTERM)
     if not _wait(lambda: not status.is_up()):
         raise Failure(f"process {status.process.pid} does not stop", "look at its logs, or kill it")
     print("stopped", file=sys.stderr)
+
+
+def _stop_served(settings: Settings) -> list[str]:
+    try:
+        return stop_all(settings.data_dir)
+    except (OSError, TimeoutError) as error:
+        raise Failure(f"what is served can not be stopped: {error}", "stop it by hand") from error
 
 
 async def _until_told(body: Coroutine[Any, Any, None]) -> None:
@@ -107,6 +117,10 @@ async def _up(settings: Settings) -> None:
             print(f"the context `{CONTEXT}` is set: try `mllm status`; Ctrl-C stops everything")
             sys.stdout.flush()
             await stack.run()
+    except asyncio.CancelledError:
+        # told to stop, and not killed: then what is served goes, too, and comes back with the next
+        await asyncio.to_thread(_stop_served, settings)
+        raise
     except StackError as error:
         raise Failure(error.message, error.remedy) from error
 

@@ -10,6 +10,7 @@ from litestar import Litestar
 from cli.assembling import Parts, assemble
 from cli.settings import Settings
 from cli.version import VERSION
+from cli.worlds import Running, running
 from commands.activating import Activations
 from commands.cataloging import Catalog
 from commands.holding import HoldingsOnLog
@@ -20,14 +21,8 @@ from gateway.ports import Ports
 from gateway.telemetry import add_request_id
 from processors.advice.advisor import Advice
 from processors.hub import Hub
+from processors.inspection import Inspection
 from processors.planner import HubPlanner
-from processors.process.engines import Engines
-from processors.process.recipes import Recipes
-from processors.process.workloads import ProcessWorkloads
-from processors.store import Store
-from schemas.checks import Capacity, Check
-from schemas.manifest import Manifest
-from schemas.workloads import Workloads
 
 GRACE_SECONDS = 3
 
@@ -48,8 +43,8 @@ async def serve(settings: Settings) -> None:
     """Answer requests until told to stop."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(add_request_id)
-    async with assemble(settings, "gateway") as parts:
-        application = create_app(await ports(parts))
+    async with assemble(settings, "gateway") as parts, running(parts) as models:
+        application = create_app(await ports(parts, models))
         config = uvicorn.Config(
             cast(Any, application),
             host=settings.host,
@@ -65,23 +60,24 @@ async def serve(settings: Settings) -> None:
         await Server(config, application).serve([listen(settings.host, settings.port)])
 
 
-async def ports(parts: Parts) -> Ports:
+async def ports(parts: Parts, models: Running) -> Ports:
     """What the gateway is handed."""
     settings = parts.settings
     epoch = await parts.jetstream.epoch()
     hub = Hub(settings.hf_endpoint, settings.hf_token)
-    inspector = Unchecked()
-    workloads = workloads_of(parts)
+    holdings = HoldingsOnLog(parts.log)
+    advisor = Advice(hub, settings.data_dir, models.workloads.nodes)
+    inspector = Inspection(holdings, advisor, models.world)
     return Ports(
         log=parts.log,
         dispatch=parts.dispatch,
         orders=parts.orders,
         catalog=Catalog(parts.log, parts.dispatch),
         activations=Activations(parts.log, parts.dispatch, inspector),
-        holdings=HoldingsOnLog(parts.log),
+        holdings=holdings,
         inspector=inspector,
-        workloads=workloads,
-        advisor=Advice(hub, settings.data_dir, workloads.nodes),
+        workloads=models.workloads,
+        advisor=advisor,
         planner=HubPlanner(hub, parts.live, parts.secrets, settings.store),
         secrets=parts.secrets,
         keys=Keys(parts.nats, parts.names.keys),
@@ -91,25 +87,5 @@ async def ports(parts: Parts) -> Ports:
         epoch=lambda: epoch,
         version=VERSION,
         runtime=settings.runtime,
+        most_replicas=models.driver.most_replicas,
     )
-
-
-def workloads_of(parts: Parts) -> Workloads:
-    """What is asked of the processes of this machine."""
-    settings = parts.settings
-    store = Store(settings.store, settings.weights_dir, settings.disk_reserve)
-    recipes = Recipes(store, Engines(settings.engines), parts.secrets)
-    return ProcessWorkloads(settings.data_dir, recipes)
-
-
-class Unchecked:
-    """An `Inspector` that asks no questions."""
-
-    async def check(
-        self, manifest: Manifest, namespace: str, *, slot: str = ""
-    ) -> tuple[Check, ...]:
-        return ()
-
-    async def capacity(self, manifest: Manifest, namespace: str, *, slot: str = "") -> Capacity:
-        gpus = manifest.resources.gpus
-        return Capacity(gpus, gpus, gpus)

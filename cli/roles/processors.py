@@ -1,4 +1,4 @@
-"""Dispatch, watchdog and workers: everything that acts on the log."""
+"""Dispatch, watchdog, workers and the activator: everything that acts on the log."""
 
 import asyncio
 import os
@@ -14,27 +14,34 @@ from cli.roles.choosing import chosen
 from cli.roles.leaving import told, until
 from cli.settings import Settings
 from cli.telemetry import serve_metrics
-from commands.looking import Jobs
+from cli.worlds import Running, running
+from commands.activating import Activations
+from commands.looking import Jobs, SlotsOnLog
+from commands.mending import Mending
+from processors.activator import Activator
 from processors.delete import DeleteRunner
 from processors.dispatch import Dispatcher
 from processors.hub import Hub
 from processors.install import Connections, InstallRunner
+from processors.keeper import Keeper
+from processors.mending import Mender
 from processors.store import Store, StoreKeeper
 from processors.verify import VerifyRunner
+from processors.voice import Voice
 from processors.watchdog import Watchdog
 from processors.work import CLASSES, WorkClass, WorkQueue, WorkSource
 from processors.worker import Desk, Manners, Worker
 from projections.jobs import unfinished
 
 TICK_SECONDS = 0.4
-PARTS = {"dispatch": 0, "watchdog": 0, "worker": 0}
+PARTS = {"dispatch": 0, "watchdog": 0, "worker": 0, "activator": 0}
 
 
 async def serve(settings: Settings, only: Sequence[str]) -> None:
     """Run the chosen parts until told to stop; then hand over what is under way, at once."""
     wanted = chosen(PARTS, only)
     leave = told()
-    async with assemble(settings, "processors") as parts:
+    async with assemble(settings, "processors") as parts, running(parts) as models:
         serve_metrics(settings)
         queue = WorkQueue(parts.nats, parts.names.work)
         dispatcher = Dispatcher(queue, Jobs(parts.log), parts.orders)
@@ -49,6 +56,9 @@ async def serve(settings: Settings, only: Sequence[str]) -> None:
             workers += [await _worker(parts, kind, store) for kind in CLASSES]
             work.append(StoreKeeper(store, name(), parts.live, Jobs(parts.log)).run())
             work += [worker.run() for worker in workers]
+        if "activator" in wanted:
+            work.append(_activator(parts, models).run())
+            work.append(Mender(parts.log, _mending(parts)).run())
         await until(leave, *work, hand_over=lambda: _leave(workers))
 
 
@@ -71,6 +81,22 @@ def _watchdog(parts: Parts, dispatcher: Dispatcher) -> Watchdog:
 
     lease = parts.settings.lease_seconds
     return Watchdog(jobs, Jobs(parts.log), parts.live, dispatcher, lease)
+
+
+def _activator(parts: Parts, models: Running) -> Activator:
+    slots = SlotsOnLog(parts.log, parts.jetstream)
+    references = Activations(parts.log, parts.dispatch)
+
+    def keeper() -> Keeper:
+        voice = Voice(parts.dispatch, parts.live, references)
+        correct = parts.settings.drift == "correct"
+        return Keeper(slots, models.driver, voice, name(), correct=correct)
+
+    return Activator(parts.log, slots, models.driver, models.lease, keeper)
+
+
+def _mending(parts: Parts) -> Mending:
+    return Mending(parts.log, parts.dispatch, parts.jetstream)
 
 
 async def _worker(parts: Parts, kind: WorkClass, store: Store) -> Worker:

@@ -66,6 +66,7 @@ _register(
     {
         "weights": ("cli.weights:app", "Install, verify and delete weights."),
         "jobs": ("cli.jobs:app", "See and steer what is being done."),
+        "models": ("cli.models:app", "Register models, and see what may serve."),
         "runtime": ("cli.runtime:app", "Have models serve, and see how they do."),
         "rollout": ("cli.rollout:app", "Follow an activation."),
         "tokens": ("cli.tokens:app", "Issue, rotate and revoke access tokens."),

@@ -137,9 +137,7 @@ def read_all(found: Iterable[Document]) -> list[Read]:
         except Rejected as refusal:
             wrong += [f"{document.where}: {error}" for error in errors_of(refusal)]
     if wrong:
-        raise Failure(
-            "; ".join(wrong), "put it right; `mllm models validate --schema` shows what may be"
-        )
+        raise Failure("; ".join(wrong), "put it right; `mllm models schema` says what may be")
     return read
 
 

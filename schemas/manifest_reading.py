@@ -212,7 +212,7 @@ def _outside(number: int, least: int, most: int) -> str:
 
 def _not_among(data: object, values: Sequence[str]) -> str:
     shown = ", ".join(value for value in values if value)
-    nearest = get_close_matches(str(data)[:64], values, n=1)
+    nearest = get_close_matches(data[:64], values, n=1) if isinstance(data, str) else []
     return f"has to be one of {shown}" + (f"; did you mean {nearest[0]}?" if nearest else "")
 
 

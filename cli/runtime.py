@@ -28,7 +28,10 @@ GRACE_SECONDS = 60.0
 """How much longer than an activation may take its end is waited for."""
 
 Wait = Annotated[bool, Parameter(help="Wait until it is done, and exit by how it ended.")]
-Limit = Annotated[Duration, Parameter(help="When it has failed if it does not answer (90s, 10m).")]
+Limit = Annotated[
+    Duration,
+    Parameter(help="It has failed if it takes longer (90s); 10m unless given.", show_default=False),
+]
 
 
 @app.command
@@ -218,7 +221,7 @@ def logs(
     *,
     slot: str = DEFAULT_SLOT,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
-    tail: int = 100,
+    tail: int = 200,
     container: Annotated[str, Parameter(name=["--container", "-c"])] = "",
     session: Here,
 ) -> None:

@@ -5,6 +5,7 @@ from cyclopts import App
 from cli.client import segment
 from cli.session import Here
 from cli.tables import Column, View
+from schemas.api.problem import Page
 from schemas.api.system import ProjectionStatus
 
 app = App(name="projections", help="See and rebuild the read models.")
@@ -24,8 +25,8 @@ PROJECTIONS: View[ProjectionStatus] = View(
 @app.command
 def status(*, session: Here) -> None:
     """Show how far each read model has come."""
-    found = session.gateway.get("/projections", tuple[ProjectionStatus, ...])
-    session.printer.rows(found, PROJECTIONS)
+    found = session.gateway.get("/projections", Page[ProjectionStatus])
+    session.printer.rows(found.items, PROJECTIONS)
 
 
 @app.command

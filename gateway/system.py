@@ -10,6 +10,7 @@ from gateway.parameters import ProjectionPath
 from gateway.ports import Handed
 from gateway.reading import Fresh, Models
 from projections import checkpoints, daily, jobs, weights
+from schemas.api.problem import Page
 from schemas.api.system import ProjectionStatus, SystemInfo, SystemSummary
 
 DAYS = 30
@@ -50,11 +51,11 @@ class System(Controller):
             )
 
     @get("/projections", opt=needs("admin"))
-    async def projections(self, ports: Handed, models: Models) -> list[ProjectionStatus]:
-        """Say how far each read model has come."""
+    async def projections(self, ports: Handed, models: Models) -> Page[ProjectionStatus]:
+        """Say how far each read model has come. There are few: all of them are one page."""
         end = await ports.log.end()
         async with models.connection() as db:
-            return await checkpoints.status(db, end)
+            return Page(tuple(await checkpoints.status(db, end)))
 
     @post("/projections/{name:str}/rebuild", opt=needs("admin"), status_code=202)
     async def rebuild(

@@ -181,7 +181,8 @@ def _summary(gateway: FakeGateway, seen: Seen) -> tuple[int, object]:
 
 
 def _projections(gateway: FakeGateway, seen: Seen) -> tuple[int, object]:
-    return 200, (ProjectionStatus("jobs", 7, 0), ProjectionStatus("weights", 5, 2, True))
+    rows = (ProjectionStatus("jobs", 7, 0), ProjectionStatus("weights", 5, 2, True))
+    return 200, Page(rows)
 
 
 Route: TypeAlias = Callable[[FakeGateway, Seen], tuple[int, object]]

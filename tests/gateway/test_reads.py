@@ -212,7 +212,7 @@ async def test_the_summary_and_the_projections_are_told(house: Rig) -> None:
     assert summary["jobs"] == {"completed": 1}
     assert (summary["weights"], summary["weightsBytes"]) == (1, 10)
     assert {"job.requested", "weights.installed"} <= {day["type"] for day in summary["days"]}
-    assert {"jobs", "weights", "event_index"} <= {one["name"] for one in projections}
+    assert {"jobs", "weights", "event_index"} <= {one["name"] for one in projections["items"]}
 
 
 async def test_a_projection_is_rebuilt_on_request(house: Rig) -> None:

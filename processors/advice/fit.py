@@ -100,7 +100,7 @@ def fit(facts: Facts, gpu: GpuProfile, serving: Serving | None = None) -> Fit:
         sequences=found.sequences,
         least_gpus=least if facts.weight_bytes else 0,
         arithmetic=tuple(arithmetic(facts, gpu, found, serving)),
-        notes=tuple(notes(facts, split, least, engine)),
+        notes=tuple(notes(facts, gpu, split, least)),
     )
 
 
@@ -165,13 +165,15 @@ def chosen(facts: Facts, serving: Serving, engine: Engine, usual: int) -> Split:
     return split_over(facts, serving.gpus or usual, engine)
 
 
-def notes(facts: Facts, split: Split, least: int, engine: Engine) -> Iterator[str]:
+def notes(facts: Facts, gpu: GpuProfile, split: Split, least: int) -> Iterator[str]:
     if not facts.weight_bytes:
         yield "the size of the weights is not known, so nothing can be said"
     elif not least:
         yield f"it fits on no number of these GPUs up to {MOST_GPUS}"
-    if engine == "vllm" and not divides(facts, split.tensor):
+    if not divides(facts, split.tensor):
         yield f"{facts.heads} heads can not be split {split.tensor} ways: vLLM will refuse"
+    if facts.quantization == "fp8" and gpu.dtypes and "fp8" not in gpu.dtypes:
+        yield f"{gpu.name} does not compute with fp8: vLLM unpacks it, from capability 8.0 on"
     if facts.cached_layers < facts.layers:
         others = facts.layers - facts.cached_layers
         yield f"{others} layers keep a small state of fixed size, which is not counted"

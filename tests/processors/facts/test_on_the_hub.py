@@ -1,15 +1,20 @@
 """Facts of repositories on the Hub: by headers alone, as whoever may see them."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from processors.facts.remote import facts_of
+from processors.facts.reading import read_facts
+from processors.facts.remote import HubFiles, facts_of
+from processors.fetch.errors import Halted, HubUnreachable
+from processors.fetch.source import Source
 from processors.hub import Hub as Asking
 from schemas.message import Rejected
-from tests.hub import About, Account, Hub, IgnoreRange, Refuse, Repo
+from tests.hub import About, Account, Hub, IgnoreRange, Refuse, Repo, Stall
 from tests.processors.facts.headers import T, gguf_header, write_model
 from tests.processors.facts.models import LLAMA_3_8B, QWEN_VALUES, qwen_q4_k_m
+from tests.support import eventually
 
 TINY = {**LLAMA_3_8B, "num_hidden_layers": 2}
 TENSORS = [
@@ -98,3 +103,21 @@ async def test_a_hub_that_goes_away_between_listing_and_reading_is_out_of_reach(
 
     armed.disarm()
     assert refused.value.code == "hub_unreachable"
+
+
+async def test_who_reads_from_a_hub_that_has_stalled_can_be_stopped(hub: Hub) -> None:
+    armed = hub.faults.add(Stall(path="*.safetensors"))
+    listing = await asking(hub).list("org/model", "main", "")
+    files = HubFiles(Source(hub.url, "org/model", listing.commit), listing.files)
+    reading = asyncio.create_task(asyncio.to_thread(read_facts, files))
+
+    async def stalled() -> bool:
+        return armed.strikes > 0
+
+    await eventually(stalled)
+    files.stop()
+
+    async with asyncio.timeout(3):
+        with pytest.raises((Halted, HubUnreachable)):
+            await reading
+    armed.disarm()

@@ -9,7 +9,7 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from gateway.serving import NotServing, Serving, Whereabouts
+from gateway.serving import NotServing, Whereabouts
 from schemas.live import Endpoint
 from schemas.log import LogUnavailable
 from schemas.token import RevokeToken
@@ -23,7 +23,6 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def proxy(gate: Rig) -> Rig:
-    gate.app.register(Serving)
     return gate
 
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from cyclopts import App, Parameter
+from msgspec.structs import replace
 
 from cli.client import Gateway
 from cli.exits import Exit
@@ -92,8 +93,7 @@ def to_the_end(session: Session, rollout: Rollout, deadline: float | None, *, sh
         rollout = watch(session, rollout, Silence() if silent else display(session), deadline)
     except KeyboardInterrupt:
         return detached(session, rollout)
-    _print_latest(session, rollout)
-    return conclude(session, rollout)
+    return conclude(session, _printed(session, rollout))
 
 
 def fetch_slot(
@@ -125,11 +125,13 @@ def seen(gateway: Gateway, row: SlotRow) -> Seen:
     return Seen(row, next((one for one in found if one.slot == row.slot), None))
 
 
-def _print_latest(session: Session, rollout: Rollout) -> None:
-    """Print the slot. The log said already how it ended: not seeing the row is no failure."""
+def _printed(session: Session, rollout: Rollout) -> Rollout:
+    """Print the slot, and add who serves there now to what is known. The log said already how it
+    ended: not seeing the row is no failure."""
     try:
         row = fetch_slot(session.gateway, rollout.slot, min_sequence=rollout.position)
     except Failure as failure:
         session.hint(f"the slot can not be shown: {failure.cause}")
-    else:
-        session.printer.row(seen(session.gateway, row), SLOTS)
+        return rollout
+    session.printer.row(seen(session.gateway, row), SLOTS)
+    return replace(rollout, stays=rollout.stays or row.model)

@@ -81,7 +81,11 @@ class HubFiles:
         with self._lock:
             for connections in self._made:
                 connections.abort()
-                connections.close()
+
+    def close(self) -> None:
+        """Let go of the connections, once nobody reads any more."""
+        for connections in self._made:
+            connections.close()
 
     def _read(self, path: str, start: int, end: int) -> bytes:
         connections, file = self._connections(), self._planned[path]
@@ -124,13 +128,20 @@ async def facts_of(hub: HubAccess, repo: str, revision: str, token: str = "") ->
         )
         try:
             async with asyncio.timeout(SECONDS):
-                return Described(listing, await asyncio.to_thread(read_facts, files))
+                return Described(listing, await asyncio.to_thread(_read, files))
         finally:
             files.stop()
     except (TimeoutError, OSError, Halted) as error:
         raise Rejected("hub_unreachable", "the Hub took too long to answer") from error
     except FetchError as error:
         raise _refusal(repo, error) from error
+
+
+def _read(files: HubFiles) -> Facts:
+    try:
+        return read_facts(files)
+    finally:
+        files.close()
 
 
 def _refusal(repo: str, error: FetchError) -> Rejected:

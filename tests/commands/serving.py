@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import product
 
 import msgspec
 import pytest
@@ -10,16 +11,19 @@ from commands import weights
 from commands.activating import Activations
 from commands.cataloging import Catalog
 from commands.dispatch import Dispatcher
+from commands.flights import relies_on
 from commands.jetstream import JetStreamLog
 from commands.looking import SlotsOnLog
 from commands.memory import MemoryLog
 from commands.mending import Mending
+from commands.references import registered
 from commands.weights import Weights
 from schemas.job import DeleteSpec, InstallSpec
 from schemas.log import Dispatch, Outcome, Stream
 from schemas.manifest import Manifest, WeightsSource
 from schemas.message import Command, Context, Rejected
-from schemas.names import weights_id
+from schemas.model import weights_user as model_user
+from schemas.names import name_id, weights_id
 from schemas.runtime import (
     CompleteActivation,
     CompleteDeactivation,
@@ -34,6 +38,7 @@ from schemas.runtime import (
     Strategy,
     Wish,
 )
+from schemas.runtime import weights_user as slot_user_of
 from schemas.weights import RecordDeleted, RecordInstalled, ReleaseWeights, ReserveWeights
 from tests.contract.logs import context
 
@@ -171,6 +176,23 @@ class World:
         """Everything that has happened since, in order."""
         commits = await self.log.fetch(range(after + 1, await self.log.end() + 1))
         return [kind for commit in commits for kind in commit.types]
+
+    async def check_references(self) -> None:
+        """Whoever needs weights that are there relies on them, and nobody else does."""
+        targets, models = ("org/one", "org/two"), ("one", "two")
+        needed: set[tuple[str, str]] = set()
+        for _, slot in await self.slots.all():
+            state = await self.slot(slot)
+            for target, model in product(targets, models):
+                if relies_on(state, model, target):
+                    needed.add((target, slot_user_of(slot, model)))
+                    needed.add((target, model_user(model)))
+        for model in models:
+            known = registered(await self.log.load(Stream("default", "model", name_id(model))))
+            target = known.manifest.weights.name if known is not None else ""
+            if target and (await self.weights(target)).installed is not None:
+                needed.add((target, model_user(model)))
+        assert {(t, user) for t in targets for user in await self.users(t)} == needed
 
     async def _flight(self, slot: str) -> Flight:
         flight = (await self.slot(slot)).flight

@@ -20,8 +20,9 @@ from schemas.log import (
     LogUnavailable,
     Outcome,
     Stream,
+    head,
 )
-from schemas.message import Context, Rejected
+from schemas.message import Context, Event, Rejected
 from tests.contract.logs import context, stream
 
 REQUEST = RequestJob("j1", "org/model", "s1", 1, VerifySpec())
@@ -174,3 +175,23 @@ async def test_a_command_is_given_up_in_the_end() -> None:
 
     with pytest.raises(LogUnavailable, match="no answer within"):
         await Dispatcher(Silent(), deadline=0.05)(REQUEST, context("c1"))
+
+
+class JobTeleported(Event, tag="job.teleported"):
+    """Something that a later version of ours may say."""
+
+    job: str
+
+
+async def test_nothing_is_decided_about_what_a_newer_version_wrote() -> None:
+    log = MemoryLog()
+    await asked(log, REQUEST, "c1")
+    teleported: Sequence[AnyEvent] = [JobTeleported("j1")]  # type: ignore[list-item]
+    await log.append(J1, head(await log.load(J1)), teleported, context("newer"))
+
+    with pytest.raises(Rejected, match="newer version") as refused:
+        await asked(log, CancelJob("j1"), "c2")
+
+    assert refused.value.code == "newer_log"
+    assert refused.value.details["remedy"]
+    assert await log.end() == 2

@@ -38,7 +38,11 @@ app = App(name="models", help="Register models, and see what may serve.")
 
 File = Annotated[
     str,
-    Parameter(name=["--filename", "-f"], help="A file, a directory, or - for what is typed in."),
+    Parameter(
+        name=["--filename", "-f"],
+        allow_leading_hyphen=True,
+        help="A file, a directory, or - for what comes in.",
+    ),
 ]
 
 
@@ -193,7 +197,7 @@ def validate(
     Parameters
     ----------
     place
-        Files, directories, or - for what is typed in.
+        Files, or directories of them.
     slot
         Check as if it were to serve in this slot, in the stead of who does.
     offline
@@ -242,7 +246,7 @@ def apply(
     wanted = applying.wanted(place, source, prune=prune, dry_run=dry_run)
     if watch:
         if place == STDIN:
-            raise Misused("what is typed in does not change", "leave out --watch")
+            raise Misused("what comes in does not change", "leave out --watch")
         applying.watch(session, wanted)
     done = applying.show(session, applying.apply(session.gateway, wanted))
     for failure in done.failures:

@@ -120,4 +120,5 @@ async def test_who_reads_from_a_hub_that_has_stalled_can_be_stopped(hub: Hub) ->
     async with asyncio.timeout(3):
         with pytest.raises((Halted, HubUnreachable)):
             await reading
+    files.close()
     armed.disarm()

@@ -49,7 +49,7 @@ def test_a_verb_that_nothing_is_near_to_gets_the_list(mllm: CommandLine) -> None
     outcome = mllm("qqqq")
 
     assert outcome.code == 2
-    assert "weights, jobs, tokens" in outcome.err
+    assert "weights, jobs, models, runtime" in outcome.err
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("jobs",), ("jobs", "list", "--help"), ("-h",)])

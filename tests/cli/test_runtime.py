@@ -326,3 +326,26 @@ async def test_what_is_wrong_is_told_and_fails(mllm: Shell) -> None:
 
     assert wrong.code == 1
     assert "out of memory" in wrong.out
+
+
+async def test_a_stream_that_breaks_off_is_taken_up_again(mllm: Shell) -> None:
+    id = await mllm.rig.activate("llama")
+    following = await mllm.start("rollout", "status", "--progress", "json")
+    assert following.stderr is not None
+    await following.stderr.readline()
+    connections = mllm.rig.app.state.connections
+
+    async def listening() -> bool:
+        return len(connections) == 1
+
+    await eventually(listening, within=20)
+    connections.end_all()
+    await fly(mllm, id, "start", "load")
+    await land(mllm, id)
+    _, err = await following.communicate()
+
+    told = [msgspec.json.decode(line) for line in err.splitlines()]
+    assert following.returncode == 0
+    phases = [one["phase"] for one in told]
+    assert [phase for phase in phases if phase][:2] == ["start", "load"]
+    assert told[-1]["outcome"] == "completed"

@@ -96,8 +96,8 @@ class Admission(ASGIMiddleware):
 
     def _refuse_unknown_parameters(self, request: AnyRequest) -> None:
         names = self._queries.get((request.scope["path_template"], request.method))
-        if names is None:
-            return
+        if names is None or request.route_handler.opt.get("passes_on"):
+            return  # whoever it is passed on to knows what it means
         given = request.query_params
         for name in given:
             if name not in names.known:

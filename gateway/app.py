@@ -37,6 +37,7 @@ from gateway.published import Published
 from gateway.reading import Reading, provide_min_sequence
 from gateway.runtime import RuntimeReads, RuntimeWrites
 from gateway.secrets import Secrets
+from gateway.serving import Serving
 from gateway.settings import Settings
 from gateway.stream import EventStream
 from gateway.subscription import Subscriptions
@@ -59,6 +60,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     RuntimeReads,
     RuntimeWrites,
     Secrets,
+    Serving,
     System,
     Tokens,
     Vllm,

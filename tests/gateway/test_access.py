@@ -26,7 +26,7 @@ ROUTES = 65
 
 SCOPES: Sequence[Scope] = ("read", "jobs:write", "runtime:write", "catalog:write")
 NAMED = {"id": str(ULID()), "name": "some-name", "alias": "chat", "gpu_type": "l40s"}
-NAMED["architecture"] = "LlamaForCausalLM"
+NAMED |= {"architecture": "LlamaForCausalLM", "slot": "active-llm", "path": "models"}
 
 
 def guarded(app: Litestar, but: str = "") -> Iterator[tuple[str, str]]:

@@ -27,22 +27,22 @@ def proxy(gate: Rig) -> Rig:
 
 
 @pytest.fixture
-async def model(proxy: Rig) -> AsyncGenerator[Engine]:
+async def model(gate: Rig) -> AsyncGenerator[Engine]:
     """An engine that serves in the slot."""
     async with engine("first") as running:
-        await serves(proxy, running)
+        await serves(gate, running)
         yield running
 
 
-async def serves(proxy: Rig, running: Engine | None, slot: str = "active-llm") -> None:
+async def serves(gate: Rig, running: Engine | None, slot: str = "active-llm") -> None:
     """Let this engine be who answers in the slot."""
     url, name = (running.url, running.name) if running else ("", "")
     endpoint = Endpoint("default", slot, f"activation-{name}", name, url, datetime.now(UTC))
-    await proxy.live.say_endpoint(endpoint)
+    await gate.live.say_endpoint(endpoint)
 
 
-async def test_a_request_reaches_the_engine_as_it_was_made(proxy: Rig, model: Engine) -> None:
-    answer = await proxy.ask(
+async def test_a_request_reaches_the_engine_as_it_was_made(gate: Rig, model: Engine) -> None:
+    answer = await gate.ask(
         "POST", f"{PATH}/chat/completions?a=b&c=%20d", json={"model": "x"}, headers={"X-Mine": "1"}
     )
 
@@ -55,15 +55,15 @@ async def test_a_request_reaches_the_engine_as_it_was_made(proxy: Rig, model: En
     assert asked.headers["host"] == model.url.removeprefix("http://")
 
 
-async def test_every_method_and_name_passes(proxy: Rig, model: Engine) -> None:
+async def test_every_method_and_name_passes(gate: Rig, model: Engine) -> None:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        answer = await proxy.ask(method, f"{PATH}/models/org%2Fname")
+        answer = await gate.ask(method, f"{PATH}/models/org%2Fname")
         assert answer.json()["method"] == method
         assert answer.json()["target"] == "/v1/models/org%2Fname"
 
 
-async def test_what_is_the_gateways_stays_with_the_gateway(proxy: Rig, model: Engine) -> None:
-    await proxy.ask(
+async def test_what_is_the_gateways_stays_with_the_gateway(gate: Rig, model: Engine) -> None:
+    await gate.ask(
         "GET",
         f"{PATH}/models?namespace=default",
         headers={
@@ -82,8 +82,8 @@ async def test_what_is_the_gateways_stays_with_the_gateway(proxy: Rig, model: En
     assert asked.headers["x-request-id"] == "request-1"
 
 
-async def test_what_is_between_gateway_and_engine_stays_there(proxy: Rig, model: Engine) -> None:
-    answer = await proxy.ask("GET", f"{PATH}/models")
+async def test_what_is_between_gateway_and_engine_stays_there(gate: Rig, model: Engine) -> None:
+    answer = await gate.ask("GET", f"{PATH}/models")
 
     assert answer.headers["x-engine"] == "yes"
     assert not answer.headers.keys() & {"set-cookie", "x-hop", "connection"}
@@ -95,22 +95,22 @@ async def test_what_is_between_gateway_and_engine_stays_there(proxy: Rig, model:
     "path",
     ["%2e%2e/metrics", "a/..%2f..%2fmetrics", "a%5c..%5cb", "a%0d%0ab", "a//b", "./a", "%2E/a"],
 )
-async def test_no_path_leads_out_of_the_api(proxy: Rig, model: Engine, path: str) -> None:
-    status = await raw_status(proxy, f"{PATH}/{path}")
+async def test_no_path_leads_out_of_the_api(gate: Rig, model: Engine, path: str) -> None:
+    status = await raw_status(gate, f"{PATH}/{path}")
 
     assert status == 400
     assert model.asked == []
 
 
-async def raw_status(proxy: Rig, path: str, length: int = 0) -> int:
+async def raw_status(gate: Rig, path: str, length: int = 0) -> int:
     """The status of a request that nobody has tidied up."""
 
     def ask() -> int:
-        connection = http.client.HTTPConnection(proxy.url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(gate.url.removeprefix("http://"), timeout=10)
         try:
             connection.putrequest("POST", path)
             connection.putheader("Content-Length", str(length))
-            connection.putheader("Authorization", f"Bearer {proxy.admin}")
+            connection.putheader("Authorization", f"Bearer {gate.admin}")
             connection.endheaders()
             return connection.getresponse().status
         finally:
@@ -119,38 +119,38 @@ async def raw_status(proxy: Rig, path: str, length: int = 0) -> int:
     return await asyncio.to_thread(ask)
 
 
-async def test_a_model_is_for_those_who_may_read(proxy: Rig, model: Engine) -> None:
-    writer = await proxy.issue("jobs:write")
-    stranger = await proxy.issue("read", namespaces=("elsewhere",))
+async def test_a_model_is_for_those_who_may_read(gate: Rig, model: Engine) -> None:
+    writer = await gate.issue("jobs:write")
+    stranger = await gate.issue("read", namespaces=("elsewhere",))
 
-    assert problem(await proxy.ask("GET", f"{PATH}/models", "")) == "unauthenticated"
-    assert problem(await proxy.ask("GET", f"{PATH}/models", writer)) == "forbidden_scope"
-    assert problem(await proxy.ask("GET", f"{PATH}/models", stranger)) == "forbidden_namespace"
+    assert problem(await gate.ask("GET", f"{PATH}/models", "")) == "unauthenticated"
+    assert problem(await gate.ask("GET", f"{PATH}/models", writer)) == "forbidden_scope"
+    assert problem(await gate.ask("GET", f"{PATH}/models", stranger)) == "forbidden_namespace"
     assert model.asked == []
 
 
-async def test_a_slot_of_another_namespace_is_another_slot(proxy: Rig, model: Engine) -> None:
-    answer = await proxy.ask("GET", f"{PATH}/models?namespace=team")
+async def test_a_slot_of_another_namespace_is_another_slot(gate: Rig, model: Engine) -> None:
+    answer = await gate.ask("GET", f"{PATH}/models?namespace=team")
 
     assert problem(answer) == "not_serving"
 
 
-async def test_a_slot_that_serves_nothing_says_so(proxy: Rig) -> None:
-    answer = await proxy.ask("POST", f"{PATH}/completions", json={})
+async def test_a_slot_that_serves_nothing_says_so(gate: Rig) -> None:
+    answer = await gate.ask("POST", f"{PATH}/completions", json={})
 
     assert (answer.status_code, problem(answer)) == (503, "not_serving")
     assert int(answer.headers["retry-after"]) > 0
     assert "runtime status" in answer.json()["remedy"]
 
 
-async def test_a_slot_that_was_emptied_says_so(proxy: Rig, model: Engine) -> None:
-    await serves(proxy, None)
+async def test_a_slot_that_was_emptied_says_so(gate: Rig, model: Engine) -> None:
+    await serves(gate, None)
 
-    assert problem(await proxy.ask("GET", f"{PATH}/models")) == "not_serving"
+    assert problem(await gate.ask("GET", f"{PATH}/models")) == "not_serving"
 
 
-async def test_an_answer_comes_part_by_part(proxy: Rig, model: Engine) -> None:
-    async with proxy.client.stream("POST", f"{PATH}/stream", headers=bearer(proxy)) as answer:
+async def test_an_answer_comes_part_by_part(gate: Rig, model: Engine) -> None:
+    async with gate.client.stream("POST", f"{PATH}/stream", headers=bearer(gate)) as answer:
         parts = answer.aiter_raw()
 
         assert answer.headers["content-type"] == "text/event-stream"
@@ -160,11 +160,11 @@ async def test_an_answer_comes_part_by_part(proxy: Rig, model: Engine) -> None:
         assert [part async for part in parts] == []
 
 
-def bearer(proxy: Rig) -> dict[str, str]:
-    return {"Authorization": f"Bearer {proxy.admin}"}
+def bearer(gate: Rig) -> dict[str, str]:
+    return {"Authorization": f"Bearer {gate.admin}"}
 
 
-async def test_a_body_comes_part_by_part(proxy: Rig, model: Engine) -> None:
+async def test_a_body_comes_part_by_part(gate: Rig, model: Engine) -> None:
     arrived = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -175,97 +175,97 @@ async def test_a_body_comes_part_by_part(proxy: Rig, model: Engine) -> None:
     async def halfway() -> bool:
         return model.arriving == 1000
 
-    asking = asyncio.create_task(proxy.ask("POST", f"{PATH}/files", content=body()))
+    asking = asyncio.create_task(gate.ask("POST", f"{PATH}/files", content=body()))
     await eventually(halfway)
     arrived.set()
 
     assert (await asking).json()["length"] == 2000
 
 
-async def test_a_body_may_be_larger_than_elsewhere(proxy: Rig, model: Engine) -> None:
+async def test_a_body_may_be_larger_than_elsewhere(gate: Rig, model: Engine) -> None:
     content = b"0123456789abcdef" * (5 * MIB // 16)
 
-    answer = await proxy.ask("POST", f"{PATH}/files", content=content)
+    answer = await gate.ask("POST", f"{PATH}/files", content=content)
 
     assert answer.json()["digest"] == sha256(content).hexdigest()
 
 
 async def test_a_body_that_says_it_is_too_large_is_refused_at_once(
-    proxy: Rig, model: Engine
+    gate: Rig, model: Engine
 ) -> None:
-    assert await raw_status(proxy, f"{PATH}/files", length=64 * MIB + 1) == 413
+    assert await raw_status(gate, f"{PATH}/files", length=64 * MIB + 1) == 413
     assert model.asked == []
 
 
-async def test_a_body_that_grows_too_large_is_refused(proxy: Rig, model: Engine) -> None:
+async def test_a_body_that_grows_too_large_is_refused(gate: Rig, model: Engine) -> None:
     part = bytes(MIB)
 
     async def body() -> AsyncIterator[bytes]:
         for _ in range(65):
             yield part
 
-    answer = await proxy.ask("POST", f"{PATH}/files", content=body())
+    answer = await gate.ask("POST", f"{PATH}/files", content=body())
 
     assert (answer.status_code, problem(answer)) == (413, "too_large")
     assert model.asked == []
 
 
-async def test_an_engine_may_answer_before_it_has_heard_all(proxy: Rig, model: Engine) -> None:
-    answer = await proxy.ask("POST", f"{PATH}/early", content=bytes(8 * MIB))
+async def test_an_engine_may_answer_before_it_has_heard_all(gate: Rig, model: Engine) -> None:
+    answer = await gate.ask("POST", f"{PATH}/early", content=bytes(8 * MIB))
 
     assert (answer.status_code, answer.text) == (413, "big")
 
 
 async def test_an_answer_without_a_length_ends_with_the_connection(
-    proxy: Rig, model: Engine
+    gate: Rig, model: Engine
 ) -> None:
-    answer = await proxy.ask("GET", f"{PATH}/unmeasured")
+    answer = await gate.ask("GET", f"{PATH}/unmeasured")
 
     assert (answer.status_code, answer.text) == (200, "as long as it takes")
 
 
 @pytest.mark.parametrize("path", ["dies", "short"])
 async def test_an_answer_that_breaks_off_does_not_look_whole(
-    proxy: Rig, model: Engine, path: str
+    gate: Rig, model: Engine, path: str
 ) -> None:
     model.go.set()
 
     with pytest.raises(httpx.RemoteProtocolError):
-        await proxy.ask("GET", f"{PATH}/{path}")
+        await gate.ask("GET", f"{PATH}/{path}")
 
 
 @pytest.mark.parametrize("path", ["silent", "nonsense"])
 async def test_an_engine_that_does_not_answer_has_failed(
-    proxy: Rig, model: Engine, path: str
+    gate: Rig, model: Engine, path: str
 ) -> None:
     model.go.set()
 
-    answer = await proxy.ask("POST", f"{PATH}/{path}", content=b"x")
+    answer = await gate.ask("POST", f"{PATH}/{path}", content=b"x")
 
     assert (answer.status_code, problem(answer)) == (502, "engine_failed")
 
 
 async def test_what_an_engine_that_left_never_answered_goes_to_the_next(
-    proxy: Rig, model: Engine
+    gate: Rig, model: Engine
 ) -> None:
     async with engine("second") as second:
         second.go.set()
-        asking = asyncio.create_task(proxy.ask("POST", f"{PATH}/silent", content=b"x" * 1000))
+        asking = asyncio.create_task(gate.ask("POST", f"{PATH}/silent", content=b"x" * 1000))
 
         async def waiting() -> bool:
             return len(model.asked) == 1
 
         await eventually(waiting)
-        await serves(proxy, second)
+        await serves(gate, second)
         model.go.set()
         await asking
 
         assert [asked.body for asked in second.asked] == [b"x" * 1000]
 
 
-async def test_a_refused_connection_is_tried_again(proxy: Rig, model: Engine) -> None:
+async def test_a_refused_connection_is_tried_again(gate: Rig, model: Engine) -> None:
     model.refuse()
-    asking = asyncio.create_task(proxy.ask("POST", f"{PATH}/completions", content=b"x" * 1000))
+    asking = asyncio.create_task(gate.ask("POST", f"{PATH}/completions", content=b"x" * 1000))
     _, pending = await asyncio.wait([asking], timeout=0.3)
     assert pending
     await model.listen()
@@ -274,93 +274,101 @@ async def test_a_refused_connection_is_tried_again(proxy: Rig, model: Engine) ->
 
 
 async def test_whoever_comes_in_the_place_of_one_who_refuses_is_asked(
-    proxy: Rig, model: Engine
+    gate: Rig, model: Engine
 ) -> None:
     model.refuse()
-    asking = asyncio.create_task(proxy.ask("GET", f"{PATH}/models"))
+    asking = asyncio.create_task(gate.ask("GET", f"{PATH}/models"))
     async with engine("second") as second:
-        await serves(proxy, second)
+        await serves(gate, second)
 
         assert (await asking).json()["engine"] == "second"
 
 
-async def test_nobody_is_asked_for_a_client_that_has_left(proxy: Rig, model: Engine) -> None:
+async def test_nobody_is_asked_for_a_client_that_has_left(gate: Rig, model: Engine) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        await proxy.ask("POST", f"{PATH}/hangs", json={}, timeout=0.5)
+        await gate.ask("POST", f"{PATH}/hangs", json={}, timeout=0.5)
 
     await model.idle()
     assert len(model.asked) == 1
 
 
-async def test_a_stream_that_its_client_leaves_ends_at_the_engine(
-    proxy: Rig, model: Engine
-) -> None:
-    async with proxy.client.stream("POST", f"{PATH}/stream", headers=bearer(proxy)) as answer:
+async def test_a_stream_that_its_client_leaves_ends_at_the_engine(gate: Rig, model: Engine) -> None:
+    async with gate.client.stream("POST", f"{PATH}/stream", headers=bearer(gate)) as answer:
         await anext(answer.aiter_raw())
 
     model.go.set()
     await model.idle()
 
 
-async def test_no_connection_stays_open_after_an_answer(proxy: Rig, model: Engine) -> None:
-    await asyncio.gather(*(proxy.ask("GET", f"{PATH}/models") for _ in range(20)))
+async def test_a_key_of_a_client_brings_no_first_answer_again(gate: Rig, model: Engine) -> None:
+    headers = {"Idempotency-Key": "k1"}
+
+    for content in (b"one", b"two"):
+        answer = await gate.ask("POST", f"{PATH}/completions", content=content, headers=headers)
+        assert answer.json()["length"] == 3
+    assert [asked.body for asked in model.asked] == [b"one", b"two"]
+    assert "idempotency-key" not in model.asked[0].headers
+
+
+async def test_no_connection_stays_open_after_an_answer(gate: Rig, model: Engine) -> None:
+    await asyncio.gather(*(gate.ask("GET", f"{PATH}/models") for _ in range(20)))
 
     await model.idle()
     assert len(model.asked) == 20
 
 
-async def test_a_revoked_token_ends_what_it_began(proxy: Rig, model: Engine) -> None:
-    reader = await proxy.issue("read")
+async def test_a_revoked_token_ends_what_it_began(gate: Rig, model: Engine) -> None:
+    reader = await gate.issue("read")
     headers = {"Authorization": f"Bearer {reader}"}
-    async with proxy.client.stream("POST", f"{PATH}/stream", headers=headers) as answer:
+    async with gate.client.stream("POST", f"{PATH}/stream", headers=headers) as answer:
         parts = answer.aiter_raw()
         await anext(parts)
-        await proxy.say(RevokeToken(reader.split("_")[1]), "system")
+        await gate.say(RevokeToken(reader.split("_")[1]), "system")
 
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(parts)
     assert not model.go.is_set()
 
 
-async def test_a_gateway_that_stops_cuts_answers_off(proxy: Rig, model: Engine) -> None:
-    async with proxy.client.stream("POST", f"{PATH}/stream", headers=bearer(proxy)) as answer:
+async def test_a_gateway_that_stops_cuts_answers_off(gate: Rig, model: Engine) -> None:
+    async with gate.client.stream("POST", f"{PATH}/stream", headers=bearer(gate)) as answer:
         parts = answer.aiter_raw()
         await anext(parts)
-        proxy.app.state.connections.end_all()
+        gate.app.state.connections.end_all()
 
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(parts)
 
 
-async def test_a_gateway_that_stops_says_so_to_those_who_wait(proxy: Rig, model: Engine) -> None:
-    asking = asyncio.create_task(proxy.ask("POST", f"{PATH}/silent", content=b"x"))
+async def test_a_gateway_that_stops_says_so_to_those_who_wait(gate: Rig, model: Engine) -> None:
+    asking = asyncio.create_task(gate.ask("POST", f"{PATH}/silent", content=b"x"))
 
     async def waiting() -> bool:
         return len(model.asked) == 1
 
     await eventually(waiting)
-    proxy.app.state.connections.end_all()
+    gate.app.state.connections.end_all()
 
     assert problem(await asking) == "not_serving"
 
 
-async def test_models_switch_without_a_failed_request(proxy: Rig) -> None:
+async def test_models_switch_without_a_failed_request(gate: Rig) -> None:
     """Fifty requests a second, while one engine after the other takes over."""
     answers: list[tuple[int, str]] = []
     running = True
 
     async def ask() -> None:
         while running:
-            answer = await proxy.ask("POST", f"{PATH}/completions", json={"prompt": "x" * 100})
+            answer = await gate.ask("POST", f"{PATH}/completions", json={"prompt": "x" * 100})
             answers.append((answer.status_code, answer.json()["engine"]))
             await asyncio.sleep(0.2)
 
     async with engine("one") as one, engine("two") as two, engine("three") as three:
-        await serves(proxy, one)
+        await serves(gate, one)
         asking = [asyncio.create_task(ask()) for _ in range(10)]
         for old, new in ((one, two), (two, three)):
             await more(answers)
-            await serves(proxy, new)
+            await serves(gate, new)
             old.refuse()
             await old.idle()
         begun = len(answers)

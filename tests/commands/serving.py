@@ -163,8 +163,8 @@ class World:
     async def leaves(self, slot: str = S) -> None:
         """The end of a deactivation, as the activator does it."""
         state = await self.slot(slot)
-        assert state.deactivation is not None
-        assert state.current is not None
+        if state.deactivation is None or state.current is None:
+            raise Rejected("fenced", f"nothing leaves {slot}")
         await self.releases(state.current, slot=slot)
         await self.says(CompleteDeactivation(slot, state.deactivation.id))
 
@@ -196,5 +196,6 @@ class World:
 
     async def _flight(self, slot: str) -> Flight:
         flight = (await self.slot(slot)).flight
-        assert flight is not None
+        if flight is None:
+            raise Rejected("fenced", f"nothing is under way in {slot}")
         return flight

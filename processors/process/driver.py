@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import AsyncIterator, Generator, Sequence
+from itertools import compress
 from pathlib import Path
 
 from processors.driver import DriverUnavailable, Instance, Present, Sight
@@ -75,9 +76,10 @@ class ProcessDriver:
 
     async def changes(self) -> AsyncIterator[tuple[str, str]]:
         while True:
-            for life in list(self._lives.values()):
-                if await self._stirred(life):
-                    yield life.place.namespace, life.place.slot
+            lives = list(self._lives.values())
+            stirred = await asyncio.gather(*(self._stirred(life) for life in lives))
+            for life in compress(lives, stirred):
+                yield life.place.namespace, life.place.slot
             await asyncio.sleep(self._manners.poll)
 
     async def _stirred(self, life: Life) -> bool:
@@ -101,7 +103,7 @@ class ProcessDriver:
         facts = await self._facts(life, instance, recipe)
         life.secrets = recipe.secrets
         env = environment(life.place, facts, recipe.variables)
-        await life.start(recipe.command(facts.port), env, facts)
+        life.start(recipe.command(facts.port), env, facts)
 
     async def _facts(self, life: Life, instance: Instance, recipe: Recipe) -> Facts:
         others = await asyncio.to_thread(servers, self._root)

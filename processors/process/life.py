@@ -107,9 +107,9 @@ class Life:
         elif self._held and not self.pid:
             await self._behead()
 
-    async def start(self, command: Sequence[str], env: dict[str, str], facts: Facts) -> None:
-        """Raises `OSError`."""
-        self.pid = await asyncio.to_thread(starting.spawn, self.place, command, env)
+    def start(self, command: Sequence[str], env: dict[str, str], facts: Facts) -> None:
+        """Raises `OSError`. At once, so that nobody is interrupted between a birth and its note."""
+        self.pid = starting.spawn(self.place, command, env)
         self._children.add(self.pid)
         self._rested = False
         self.health, self._ready_since, self._misses = "starting", None, 0

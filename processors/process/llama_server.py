@@ -1,17 +1,14 @@
 """llama.cpp's OpenAI-compatible server as a program: `python -P llama_server.py --model FILE …`.
 
-It listens before it has loaded, saying 503 on /health, and 200 once it serves. It ends on SIGTERM:
-at once while it loads, after what it is doing otherwise. Only the standard library and xllamacpp
-are imported, the latter when it is really run.
+It listens before it has loaded, saying 503 on /health, and 200 once it serves. Only the standard
+library and xllamacpp are imported, the latter when it is really run.
 """
 
 import argparse
 import importlib
 import signal
 import sys
-import threading
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, NoReturn
 
 DECIDED = ("--host", "--port", "--model", "--alias", "--ctx-size", "--parallel", "--threads",
@@ -78,21 +75,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def serve(xllamacpp: Any, arguments: argparse.Namespace) -> None:
-    """Load, serve, and stay until told to go."""
+    """Load, serve, and stay. Nothing handles SIGTERM: there is nothing to save, and llama.cpp may
+    hang when it is told to end while it begins."""
     try:
         server = xllamacpp.Server(parameters(xllamacpp, arguments))
     except RuntimeError as error:
         sys.exit(f"llama_server: {error}")  # llama.cpp has said why
-    leave = threading.Event()
-
-    def told(_: int, __: FrameType | None) -> None:
-        leave.set()
-
-    signal.signal(signal.SIGTERM, told)
     print(f"serving {arguments.model} on {server.listening_address}", flush=True)
-    while not leave.wait(3600):
-        pass
-    del server
+    while True:
+        signal.pause()
 
 
 def parameters(xllamacpp: Any, arguments: argparse.Namespace) -> Any:

@@ -1,17 +1,22 @@
 """Starting a server so that nothing is lost if whoever starts it dies at any moment of it."""
 
+import errno
 import os
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from processors.process import launch, logs
 from processors.process.holding import holding, members, send
 from processors.process.places import Place
 
 LAUNCH = Path(launch.__file__)
+ROOM = 1 << 20  # bytes; a server that can not even write down who it is, is not started
 HANDLED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -21,6 +26,8 @@ def prepare(place: Place) -> bool:
     False while some of that is still there. Raises `OSError`.
     """
     place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if shutil.disk_usage(place.folder).free < ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place.folder))
     os.close(os.open(place.lock, os.O_RDONLY | os.O_CREAT, 0o600))
     logs.rotate(place.log)
     with holding(place) as free:
@@ -57,11 +64,11 @@ def reap(children: set[int], place: Place) -> dict[int, int]:
     ended: dict[int, int] = {}
     for pid in sorted(children):
         try:
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 continue
             send(signal.SIGKILL, [p for p in members(place, pid) if _leads(pid, p.pid)])
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        except ChildProcessError:
+        except (psutil.NoSuchProcess, ChildProcessError):
             code = 0  # somebody else has waited for it
         children.discard(pid)
         ended[pid] = code if code >= 0 else 128 - code

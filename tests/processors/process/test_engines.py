@@ -187,11 +187,11 @@ def test_an_engine_is_pointed_at_what_it_reads(tmp_path: Path) -> None:
 
 def test_llamacpps_own_parameters_are_what_the_flags_say() -> None:
     xllamacpp = importlib.import_module("xllamacpp")
-    said = (
-        "--model m.gguf --port 1 --alias tiny --ctx-size 64 --parallel 2 --threads 3"
-        " --n-gpu-layers 0 --cache-type-k q8_0 --cache-type-v f16 --split-mode row --pooling mean"
-        " --flash-attn on --batch-size 32 --rope-freq-scale 0.5 --embeddings --no-warmup"
-    ).split()
+    said = ["--model", "m.gguf", "--port", "1", "--alias", "tiny", "--ctx-size", "64",
+            "--parallel", "2", "--threads", "3", "--n-gpu-layers", "0", "--cache-type-k", "q8_0",
+            "--cache-type-v", "f16", "--split-mode", "row", "--pooling", "mean",
+            "--flash-attn", "on", "--batch-size", "32", "--rope-freq-scale", "0.5",
+            "--embeddings", "--no-warmup"]  # fmt: skip
 
     params = llama_server.parameters(xllamacpp, llama_server.parse(said))
 

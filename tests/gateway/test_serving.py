@@ -22,11 +22,6 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-def proxy(gate: Rig) -> Rig:
-    return gate
-
-
-@pytest.fixture
 async def model(gate: Rig) -> AsyncGenerator[Engine]:
     """An engine that serves in the slot."""
     async with engine("first") as running:
@@ -298,16 +293,6 @@ async def test_a_stream_that_its_client_leaves_ends_at_the_engine(gate: Rig, mod
 
     model.go.set()
     await model.idle()
-
-
-async def test_a_key_of_a_client_brings_no_first_answer_again(gate: Rig, model: Engine) -> None:
-    headers = {"Idempotency-Key": "k1"}
-
-    for content in (b"one", b"two"):
-        answer = await gate.ask("POST", f"{PATH}/completions", content=content, headers=headers)
-        assert answer.json()["length"] == 3
-    assert [asked.body for asked in model.asked] == [b"one", b"two"]
-    assert "idempotency-key" not in model.asked[0].headers
 
 
 async def test_no_connection_stays_open_after_an_answer(gate: Rig, model: Engine) -> None:

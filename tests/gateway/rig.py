@@ -40,6 +40,7 @@ from processors.live import Live, LiveNames
 from processors.secrets import FileSecrets
 from projections import migrations, projection
 from projections.catalog import PROJECTIONS
+from schemas.advice import Advisor
 from schemas.bearer import bearer_of, token_id_and_hash
 from schemas.idempotency import Answer
 from schemas.job import BeginCommit, CompleteJob, FinishedFile, InstallSpec, Order, StartAttempt
@@ -106,6 +107,7 @@ class Rig:
         self.world = World()
         self.checks = Checks()
         self.advice = Advice()
+        self.advisor: Advisor = self.advice
         self.catalog = Catalog(self.log, self.dispatch)
         self.activations = Activations(self.log, self.dispatch, self.checks)
         self.plans = Plans()
@@ -135,7 +137,7 @@ class Rig:
             holdings=HoldingsOnLog(self.log),
             inspector=self.checks,
             workloads=self.world,
-            advisor=self.advice,
+            advisor=self.advisor,
             planner=self.plans,
             secrets=self.secrets,
             keys=self.keys,
@@ -258,11 +260,13 @@ async def gateway(
     *,
     projecting: bool = True,
     settings: Settings = DEFAULTS,
+    advisor: Advisor | None = None,
 ) -> AsyncGenerator[Rig]:
     async with AsyncExitStack() as stack:
         connection = await nats.connect(nats_url)
         stack.push_async_callback(connection.close)
         rig = Rig(connection, prefix, home)
+        rig.advisor = advisor or rig.advice
         rig.database_url = database_url
         await _make_streams(connection, prefix)
         await rig.log.start()

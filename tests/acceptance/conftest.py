@@ -22,7 +22,11 @@ def hub() -> Generator[Hub]:
 
 @pytest.fixture(scope="session")
 def shared_database(postgres_url: str) -> str:
-    name = f"acceptance{uuid4().hex[:8]}"
+    return schema(postgres_url, f"acceptance{uuid4().hex[:8]}")
+
+
+def schema(postgres_url: str, name: str) -> str:
+    """The address of a new schema."""
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
     return f"{postgres_url}&options=-csearch_path%3D{name}"

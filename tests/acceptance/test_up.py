@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -46,8 +47,9 @@ class Machine(System):
         return (Path(self.env["MLLM_DATA_DIR"]) / "logs" / f"{name}.log").read_text()[-3000:]
 
 
-@pytest.fixture
-def machine(hub: Hub) -> Generator[Machine]:
+@contextmanager
+def machine_at(hub: Hub, **settings: str) -> Generator[Machine]:
+    """A machine with nothing on it yet; what was started there ends with the block."""
     with TemporaryDirectory(prefix="mllm-up-") as place:
         home = Path(place)
         home.chmod(0o711)
@@ -66,11 +68,17 @@ def machine(hub: Hub) -> Generator[Machine]:
             "MLLM_XET": "off",
             "HF_ENDPOINT": hub.url,
         }
-        made = Machine(home, env)
+        made = Machine(home, env | settings)
         try:
             yield made
         finally:
             made.cli("down")
+
+
+@pytest.fixture
+def machine(hub: Hub) -> Generator[Machine]:
+    with machine_at(hub) as made:
+        yield made
 
 
 def test_up_twice_in_a_row_finds_what_was_there_and_writes_the_context(

@@ -69,6 +69,7 @@ _register(
         "models": ("cli.models:app", "Register models, and see what may serve."),
         "runtime": ("cli.runtime:app", "Have models serve, and see how they do."),
         "rollout": ("cli.rollout:app", "Follow an activation."),
+        "recommend": ("cli.recommend:app", "See which cards a model fits on."),
         "tokens": ("cli.tokens:app", "Issue, rotate and revoke access tokens."),
         "secrets": ("cli.secrets:app", "Keep tokens of the Hub where jobs find them."),
         "events": ("cli.events:app", "Read and follow the event log."),

@@ -64,12 +64,12 @@ def _resource(name: str) -> bytes:
 
 
 def newest(data_dir: Path) -> Registry:
-    """The registry that was refreshed here, or the shipped one if that is no older."""
+    """The registry that was refreshed here, or the shipped one if that is newer."""
     try:
         refreshed = msgspec.json.decode((data_dir / FILE).read_bytes(), type=Registry)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return shipped()
-    return refreshed if refreshed.as_of > shipped().as_of else shipped()
+    return refreshed if refreshed.as_of >= shipped().as_of else shipped()
 
 
 def keep(data_dir: Path, registry: Registry) -> Path:

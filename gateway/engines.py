@@ -95,26 +95,30 @@ class Answer:
 
 
 class Exchange:
-    """One request to an engine. Whoever opened it has to close it."""
+    """One request to the engine below `url`. Whoever opened it has to close it."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        url: SplitResult,
+        request: Request,
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._request = request
+        self._begin = _begin(url, request)
+        self._in_chunks = request.length is None
         self._answer = Answer(request.method)
 
     async def send(self, body: AsyncIterator[bytes]) -> None:
         """The whole request, no faster than it is taken. Raises `OSError`."""
+        unsent = self._begin  # goes out with the first part: most bodies have only one
         async for part in body:
-            if self._request.length is None:
-                self._writer.write(b"%x\r\n%b\r\n" % (len(part), part))
-            else:
-                self._writer.write(part)
+            framed = b"%x\r\n%b\r\n" % (len(part), part) if self._in_chunks else part
+            self._writer.write(unsent + framed)
+            unsent = b""
             await self._writer.drain()
-        if self._request.length is None:
-            self._writer.write(b"0\r\n\r\n")
+        self._writer.write(unsent + (b"0\r\n\r\n" if self._in_chunks else b""))
 
     async def head(self) -> Head:
         """How the answer begins. Raises `Gone`."""
@@ -146,7 +150,7 @@ class Exchange:
 
 
 async def begin(url: str, request: Request) -> Exchange:
-    """Connect to the engine below `url`, and say which request is coming. Raises `Refused`."""
+    """Connect to the engine below `url`; nothing is said yet. Raises `Refused`."""
     engine = urlsplit(url)
     secure = engine.scheme == "https"
     port = engine.port or (443 if secure else 80)
@@ -158,8 +162,7 @@ async def begin(url: str, request: Request) -> Exchange:
             )
     except (OSError, TimeoutError) as error:
         raise Refused(f"{engine.netloc} takes no connections") from error
-    writer.write(_begin(engine, request))
-    return Exchange(reader, writer, request)
+    return Exchange(reader, writer, engine, request)
 
 
 def _begin(engine: SplitResult, request: Request) -> bytes:

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 Ask: TypeAlias = Callable[[str, str], Awaitable[Endpoint | None]]
-Finder: TypeAlias = Callable[[], Awaitable[Endpoint]]
+Look: TypeAlias = Callable[[], Awaitable[Endpoint]]
 
 
 class NotServing(Exception):
@@ -88,13 +88,25 @@ class Whereabouts:
         return found
 
 
+class Place:
+    """Where one request goes: `now` is where the slot answered when it was last looked at."""
+
+    def __init__(self, look: Look, now: Endpoint) -> None:
+        self._look = look
+        self.now = now
+
+    async def look(self) -> None:
+        """Raises `NotServing`."""
+        self.now = await self._look()
+
+
 class Passage:
     """One request on its way to an engine, and the answer on its way back."""
 
-    def __init__(self, find: Finder, request: Request, receive: Receive, send: Send) -> None:
+    def __init__(self, place: Place, request: Request, receive: Receive, send: Send) -> None:
         self.body = Body(receive)
         self.begun = False
-        self._find = find
+        self._place = place
         self._request = request
         self._send = send
         self._whole = False
@@ -126,17 +138,18 @@ class Passage:
         """An engine that has begun to answer."""
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
-            endpoint = await self._find()
             try:
-                async with self._sent(await begin(endpoint.url, self._request)) as exchange:
-                    head = await self._head(exchange, endpoint)
+                async with self._sent(await begin(self._place.now.url, self._request)) as exchange:
+                    head = await self._head(exchange)
                     if head is not None:
                         yield exchange, head
                         return
             except Refused as error:
                 if time.monotonic() > until:
-                    raise NotServing(f"{endpoint.model} takes no connections now") from error
+                    model = self._place.now.model
+                    raise NotServing(f"{model} takes no connections now") from error
                 await asyncio.sleep(PAUSE_SECONDS)
+                await self._place.look()
 
     @asynccontextmanager
     async def _sent(self, exchange: Exchange) -> AsyncGenerator[Exchange]:
@@ -156,16 +169,18 @@ class Passage:
         except TooLarge:
             exchange.close()
 
-    async def _head(self, exchange: Exchange, endpoint: Endpoint) -> Head | None:
+    async def _head(self, exchange: Exchange) -> Head | None:
         """None when another serves by now, who can be asked in place of one who went away."""
         try:
             return await exchange.head()
         except Gone as error:
             if self.body.too_large:
                 raise Rejected("too_large", "a request to a model has at most 64 MiB") from error
-            if self.body.again and (await self._find()).activation != endpoint.activation:
+            asked = self._place.now
+            await self._place.look()
+            if self.body.again and self._place.now.activation != asked.activation:
                 return None
-            raise EngineFailed(f"{endpoint.model} did not answer: {error}") from error
+            raise EngineFailed(f"{asked.model} did not answer: {error}") from error
 
 
 class Serving(Controller):
@@ -202,11 +217,11 @@ class Serving(Controller):
         """
         own = {"x-request-id": caller.request_id, "traceparent": caller.traceparent}
         asked = outgoing(request.scope, slot, own)
-        find = partial(self._whereabouts.find, ports.live.endpoint, caller.namespace, slot)
-        await find()
+        look = partial(self._whereabouts.find, ports.live.endpoint, caller.namespace, slot)
+        place = Place(look, await look())
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            passage = Passage(find, asked, receive, send)
+            passage = Passage(place, asked, receive, send)
             write = connections.answer(caller.access, "", passage.write)
             await write(scope, passage.body.receive, passage.send)
             if not (passage.begun or passage.body.left):

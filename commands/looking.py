@@ -6,7 +6,8 @@ from typing import Protocol
 from commands import job as jobs
 from commands import runtime
 from schemas.job import JobStarted, Seen
-from schemas.log import Commit, EventLog, Stream
+from schemas.log import Commit, EventLog, LogUnavailable, Stream
+from schemas.message import Rejected
 from schemas.runtime import ActivationRequested, DeactivationStarted, SeenSlot
 
 
@@ -20,16 +21,21 @@ class Directory(Protocol):
 
 
 class Jobs:
-    """A `Look` on a log."""
+    """A `Look` on a log. What a newer build has written is as good as a log that is away: whoever
+    looks leaves it to somebody who understands it."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
     async def __call__(self, namespace: str, job: str) -> Seen:
         history = await self._log.load(Stream(namespace, jobs.decider.aggregate, job), fresh=True)
+        try:
+            state = jobs.decider.state(history)
+        except Rejected as refusal:
+            raise LogUnavailable(str(refusal)) from refusal
         started = [c.at for c in history for event in c.events if isinstance(event, JobStarted)]
         return Seen(
-            job=jobs.decider.state(history),
+            job=state,
             position=history[-1].position if history else 0,
             started_at=started[-1] if started else None,
             correlation=history[0].correlation if history else "",

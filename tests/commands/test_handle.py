@@ -8,6 +8,7 @@ import pytest
 from commands.decider import ATTEMPTS, handle
 from commands.dispatch import Dispatcher
 from commands.job import decider
+from commands.looking import Jobs
 from commands.memory import MemoryLog
 from schemas.job import CancelJob, JobCommand, PauseJob, RequestJob, ResumeJob, VerifySpec
 from schemas.log import (
@@ -192,6 +193,8 @@ async def test_nothing_is_decided_about_what_a_newer_version_wrote() -> None:
     with pytest.raises(Rejected, match="newer version") as refused:
         await asked(log, CancelJob("j1"), "c2")
 
+    with pytest.raises(LogUnavailable, match="newer version"):
+        await Jobs(log)("default", "j1")
     assert refused.value.code == "newer_log"
     assert refused.value.details["remedy"]
     assert await log.end() == 2

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check format bench chaos kube lock clean
+.PHONY: setup demo test check format bench chaos kube cluster lock clean
 
 setup: .venv/ready
 
@@ -36,9 +36,11 @@ chaos: setup
 	$(BIN)/python -m pytest -m chaos --timeout 3600
 
 # Needs a cluster that one may make a namespace in, with KServe's CRDs and without its controller.
-kube: setup
-	@test -n "$$KUBECONFIG" || { echo "make kube: KUBECONFIG names no cluster" >&2; exit 1; }
+kube: cluster setup
 	$(BIN)/python -m pytest -m kube tests/kube
+
+cluster:
+	@test -n "$$KUBECONFIG" || { echo "make kube: KUBECONFIG names no cluster" >&2; exit 1; }
 
 # Needs uv; writes hashes and no index address, so any mirror serves.
 lock:

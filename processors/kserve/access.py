@@ -11,7 +11,6 @@ import msgspec
 from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.incluster_config import (
-    SERVICE_CERT_FILENAME,
     SERVICE_HOST_ENV_NAME,
     SERVICE_TOKEN_FILENAME,
     InClusterConfigLoader,
@@ -23,7 +22,7 @@ from processors.kserve.refusals import ClusterError
 
 REFRESH_SECONDS = 60.0
 PLUGIN_SECONDS = 30.0
-ACCOUNT_NAMESPACE = Path(SERVICE_TOKEN_FILENAME).with_name("namespace")
+ACCOUNT = Path(SERVICE_TOKEN_FILENAME).parent
 HOME_CONFIG = str(Path.home() / ".kube/config")
 UNUSABLE = (
     ConfigException,
@@ -44,10 +43,12 @@ class Access(NamedTuple):
     """Where the configuration is. Empty: the pod's own account, or `~/.kube/config`.
 
     `kubeconfig` may be several paths, as in `KUBECONFIG`. `context`: not the current one.
+    `account` is where a pod finds what its account has.
     """
 
     kubeconfig: str = ""
     context: str = ""
+    account: Path = ACCOUNT
 
 
 class Connected(NamedTuple):
@@ -72,7 +73,7 @@ async def connect(access: Access) -> Connected:
     """Raises `ClusterError` (`cluster_unreachable`) without a usable configuration."""
     try:
         if not access.kubeconfig and os.environ.get(SERVICE_HOST_ENV_NAME):
-            return _inside()
+            return _inside(access.account)
         async with asyncio.timeout(PLUGIN_SECONDS):
             return await _outside(access.kubeconfig or HOME_CONFIG, access.context)
     except UNUSABLE as error:
@@ -82,10 +83,11 @@ async def connect(access: Access) -> Connected:
         ) from error
 
 
-def _inside() -> Connected:
+def _inside(account: Path) -> Connected:
     configuration = _configuration()
-    InClusterConfigLoader(SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME).load_and_set(configuration)
-    namespace = ACCOUNT_NAMESPACE.read_text().strip()
+    loader = InClusterConfigLoader(str(account / "token"), str(account / "ca.crt"))
+    loader.load_and_set(configuration)
+    namespace = (account / "namespace").read_text().strip()
     return Connected(_client(configuration), namespace, inside=True)
 
 

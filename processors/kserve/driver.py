@@ -7,7 +7,7 @@ what we want changes.
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
@@ -99,7 +99,7 @@ class KServeDriver:
         standing = [one for one in services if one.metadata.deletion_timestamp is None]
         return [present for present in map(service.whose, standing) if present is not None]
 
-    def changes(self) -> AsyncIterator[tuple[str, str]]:
+    def changes(self) -> AsyncGenerator[tuple[str, str]]:
         return self._watching.changes()
 
     async def _appear(self, instance: Instance, wanted: Object, *, correct: bool) -> Sight:

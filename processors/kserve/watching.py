@@ -5,7 +5,7 @@ they belong to one of those, so that a namespace full of others' costs nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import NoReturn, TypeVar
 
 from processors.kserve.cluster import MANAGER, Cluster, Selection
@@ -54,7 +54,7 @@ class Watching:
         self._deployments = Informer(cluster, deployments, self._changed, rest)
         self._warnings = Informer(cluster, warnings, self._happened, rest)
 
-    async def changes(self) -> AsyncIterator[Slot]:
+    async def changes(self) -> AsyncGenerator[Slot]:
         """Namespace and slot, whenever something happened there; for ever."""
         following = (self._services, self._pods, self._deployments, self._warnings)
         tasks = [asyncio.create_task(informer.run()) for informer in following]

@@ -64,13 +64,16 @@ def bad_name(resource: Resource, name: str) -> Refused:
     )
 
 
-def forbidden(resource: Resource, user: str, verb: str, namespace: str) -> Refused:
+def forbidden(resource: Resource, user: str, verb: str, named: tuple[str, str]) -> Refused:
+    """`named`: the namespace and the object."""
+    namespace, name = named
     where = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
+    what = f'{resource.qualified} "{name}"' if name else resource.qualified
     message = (
-        f'{resource.qualified} is forbidden: User "{user}" cannot {verb} resource'
+        f'{what} is forbidden: User "{user}" cannot {verb} resource'
         f' "{resource.plural}" in API group "{resource.group}"{where}'
     )
-    return refused(403, message, "Forbidden", group=resource.group, kind=resource.plural)
+    return refused(403, message, "Forbidden", **_details(resource, name))
 
 
 def untyped(resource: Resource, name: str, complaint: str) -> Refused:
@@ -120,4 +123,4 @@ def deleted(resource: Resource, name: str, uid: str) -> Json:
 
 def _details(resource: Resource, name: str) -> Json:
     group = {"group": resource.group} if resource.group else {}
-    return {"name": name, **group, "kind": resource.plural}
+    return {**({"name": name} if name else {}), **group, "kind": resource.plural}

@@ -59,6 +59,7 @@ class Between:
             data=body or None,
             headers=await self._headers(request),
             timeout=ClientTimeout(total=None),
+            server_hostname=client.rest_client.server_hostname,
         ) as answer:
             response = web.StreamResponse(status=answer.status)
             response.content_type = answer.content_type

@@ -28,9 +28,9 @@ QUICK = Rest(0.05, 0.5)
 class World:
     """A cluster with a namespace of one's own, our driver, and somebody else's hand in it."""
 
-    def __init__(self, kubeconfig: str, namespace: str, hand: Hand, stack: AsyncExitStack) -> None:
+    def __init__(self, kubeconfig: str, hand: Hand, stack: AsyncExitStack) -> None:
         self.kubeconfig = kubeconfig
-        self.namespace = namespace
+        self.namespace = hand.namespace
         self.hand = hand
         self._stack = stack
         self.cluster = self.reached(kubeconfig)
@@ -53,10 +53,11 @@ class OwnWorld(World):
     """One whose server is ours."""
 
     def __init__(
-        self, kubeconfig: str, namespace: str, hand: Hand, stack: AsyncExitStack, server: KubeServer
+        self, kubeconfig: str, hand: Hand, stack: AsyncExitStack, server: KubeServer, url: str
     ) -> None:
-        super().__init__(kubeconfig, namespace, hand, stack)
+        super().__init__(kubeconfig, hand, stack)
         self.server = server
+        self.url = url
 
 
 def kubeconfig(path: Path, url: str, token: str = TOKEN) -> Path:
@@ -80,7 +81,7 @@ async def own(tmp_path: Path) -> AsyncGenerator[OwnWorld]:
         server, url = await stack.enter_async_context(kube_server())
         path = str(kubeconfig(tmp_path / "kubeconfig.yaml", url))
         hand = await _hand(path, stack)
-        yield OwnWorld(path, hand.namespace, hand, stack, server)
+        yield OwnWorld(path, hand, stack, server, url)
 
 
 @pytest.fixture(params=["own", pytest.param("real", marks=pytest.mark.kube)])
@@ -92,7 +93,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerato
         elif not (path := os.environ.get("KUBECONFIG", "")):
             pytest.fail("KUBECONFIG names no cluster", pytrace=False)
         hand = await _hand(path, stack)
-        yield World(path, hand.namespace, hand, stack)
+        yield World(path, hand, stack)
 
 
 async def _hand(path: str, stack: AsyncExitStack) -> Hand:

@@ -46,10 +46,8 @@ class Hand:
 
     async def arrive(self) -> None:
         """Make the namespace, and the account that pods of it are given."""
-        await self._made(NAMESPACES.path(""), {"metadata": {"name": self.namespace}})
-        account = {"metadata": {"name": "default"}}
-        status, said = await self.ask("POST", ACCOUNTS.path(self.namespace), account)
-        assert status in (201, 409), said
+        await self._made(NAMESPACES, {"metadata": {"name": self.namespace}})
+        await self._made(ACCOUNTS, {"metadata": {"name": "default"}}, there=True)
 
     async def leave(self) -> None:
         """Whether the namespace ever ends is for controllers that may not be there."""
@@ -103,7 +101,7 @@ class Hand:
             "containers": [container],
         }
         body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
-        await self._made(PODS.path(self.namespace), body)
+        await self._made(PODS, body)
 
     async def pod_status(
         self, name: str, *, ready: bool = False, phase: str = "Running", **more: Any
@@ -118,7 +116,7 @@ class Hand:
         template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
         spec = {"selector": {"matchLabels": labels}, "template": template}
         body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
-        await self._made(DEPLOYMENTS.path(self.namespace), body)
+        await self._made(DEPLOYMENTS, body)
         await self.say(name, {"conditions": conditions}, DEPLOYMENTS)
 
     async def warn(self, pod: str, reason: str, message: str) -> None:
@@ -134,11 +132,14 @@ class Hand:
             "lastTimestamp": SOMETIME,
             "source": {"component": "test"},
         }
-        await self._made(EVENTS.path(self.namespace), body)
+        await self._made(EVENTS, body)
 
-    async def _made(self, path: str, body: Json) -> None:
-        status, said = await self.ask("POST", path, body)
-        assert status == 201, said
+    async def _made(self, kind: Kind, body: Json, *, there: bool = False) -> None:
+        """`there`: it may be, already."""
+        path = kind.path("" if kind == NAMESPACES else self.namespace)
+        whole = {"apiVersion": kind.api_version, "kind": kind.name, **body}
+        status, said = await self.ask("POST", path, whole)
+        assert status == 201 or (there and status == 409), said
 
 
 def _condition(kind: str, status: str) -> Json:

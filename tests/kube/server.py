@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
+from ssl import SSLContext
 
 from aiohttp import web
 
@@ -97,7 +98,8 @@ class KubeServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         try:
             asked = Asked(request)
-            self.asked.append(f"{asked.verb} {asked.resource.plural}")
+            what = "/".join(filter(None, (asked.resource.plural, asked.sub)))
+            self.asked.append(f"{asked.verb} {what}")
             self._admit(asked)
             return await self._answer(asked)
         except answers.Refused as refused:
@@ -113,7 +115,8 @@ class KubeServer:
         if headers.get("Authorization") != f"Bearer {TOKEN}":
             raise answers.refused(401, "Unauthorized", "Unauthorized")
         if user := headers.get("Impersonate-User"):
-            raise answers.forbidden(asked.resource, user, asked.verb, asked.namespace)
+            named = (asked.namespace, asked.name)
+            raise answers.forbidden(asked.resource, user, asked.verb, named)
 
     async def _answer(self, asked: Asked) -> web.StreamResponse:
         if asked.sub == "log":
@@ -278,7 +281,7 @@ def _bookmark(resource: Resource, version: int) -> Json:
 
 
 @asynccontextmanager
-async def kube_server() -> AsyncGenerator[tuple[KubeServer, str]]:
+async def kube_server(tls: SSLContext | None = None) -> AsyncGenerator[tuple[KubeServer, str]]:
     """A server with a namespace `default`, and its address."""
     server = KubeServer()
     server.put(NAMESPACES, "", {"metadata": {"name": "default"}})
@@ -286,9 +289,8 @@ async def kube_server() -> AsyncGenerator[tuple[KubeServer, str]]:
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     try:
-        yield server, f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield server, f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()

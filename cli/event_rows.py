@@ -9,6 +9,9 @@ from cli.tables import Column, View
 from schemas.api.events import CloudEvent
 
 SAID_ELSEWHERE = frozenset({"type", "v", "job", "target"})
+NAMED = {"weights": "target", "model": "model", "alias": "alias"}
+"""Aggregates whose ids are hashes, and the field that holds the name."""
+
 LONGEST = 80
 
 
@@ -20,10 +23,12 @@ def gist(event: CloudEvent) -> str:
 
 
 def subject(event: CloudEvent) -> str:
-    """What the event is about; weights by their name rather than by its hash."""
+    """What the event is about: by its name, where the id is a hash of that."""
     aggregate, _, id = event.subject.partition("/")
-    named: dict[str, Any] = msgspec.json.decode(event.data) if aggregate == "weights" else {}
-    return f"{aggregate}/{named.get('target', id)}"
+    if aggregate not in NAMED:
+        return event.subject
+    said: dict[str, Any] = msgspec.json.decode(event.data)
+    return f"{aggregate}/{said.get(NAMED[aggregate], id)}"
 
 
 def _fields(event: CloudEvent) -> dict[str, str | int | float]:

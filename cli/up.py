@@ -83,7 +83,7 @@ def down(*, data_dir: Path | None = None) -> None:
 
 def _stop_served(settings: Settings) -> list[str]:
     try:
-        return stop_all(settings.data_dir)
+        return stop_all(settings.data_dir, settings.grace_seconds)
     except (OSError, TimeoutError) as error:
         raise Failure(f"what is served can not be stopped: {error}", "stop it by hand") from error
 

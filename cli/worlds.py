@@ -11,6 +11,7 @@ from processors.inspection import World
 from processors.lease import FileLease, Lease, PostgresLease
 from processors.process.driver import ProcessDriver
 from processors.process.engines import Engines
+from processors.process.life import Manners
 from processors.process.recipes import Recipes
 from processors.process.workloads import ProcessWorkloads
 from processors.process.world import ProcessWorld
@@ -60,7 +61,7 @@ def _processes(parts: Parts) -> Running:
     store = Store(settings.store, settings.weights_dir, settings.disk_reserve)
     recipes = Recipes(store, Engines(settings.engines), parts.secrets)
     return Running(
-        ProcessDriver(settings.data_dir, recipes),
+        ProcessDriver(settings.data_dir, recipes, Manners(grace=settings.grace_seconds)),
         ProcessWorkloads(settings.data_dir, recipes),
         ProcessWorld(settings.data_dir, store, recipes, parts.secrets),
         FileLease(settings.data_dir / "runtime" / "activator.lock"),

@@ -30,6 +30,8 @@ class Idempotency(ASGIMiddleware):
     """Stands between `Admission` and the route."""
 
     scopes = (ScopeType.HTTP,)
+    exclude_opt_key = "passes_on"
+    """What is passed on is whoever gets it to remember; its body is not read here."""
 
     def __init__(self, keys: IdempotencyKeys) -> None:
         self._keys = keys

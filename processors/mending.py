@@ -16,6 +16,7 @@ from ulid import ULID
 from processors.work import QueueError
 from schemas.log import Commit, LogUnavailable
 from schemas.message import Context, Rejected
+from schemas.upcasting import UnknownEvent
 from schemas.weights import WeightsInstalled
 
 ALL_SECONDS = 600.0
@@ -73,9 +74,12 @@ class Mender:
     async def _installed(self, commit: Commit) -> None:
         if "weights.installed" not in commit.types:
             return
-        for event in commit.events:
-            if isinstance(event, WeightsInstalled):
-                await self._tried(event.target, commit.stream.namespace)
+        try:
+            installed = [e for e in commit.events if isinstance(e, WeightsInstalled)]
+        except UnknownEvent:
+            return  # a newer build wrote it, and looks after it
+        for event in installed:
+            await self._tried(event.target, commit.stream.namespace)
 
     async def _tried(self, what: str, namespace: str = "") -> bool:
         context = Context(command=f"mending/{ULID()}", at=datetime.now(UTC), actor="mending")

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
 from ulid import ULID
 
 from schemas.live import Endpoint
@@ -14,6 +15,9 @@ from schemas.status import RecordStatus, SlotStatus
 
 STATUS_SECONDS = 1.0
 """At most one status in this time: what changed in between is in the next."""
+
+MOST_PODS = 100
+"""Told of one slot: one commit has to hold them."""
 
 ENDPOINT_SECONDS = 600.0
 """How often an address is said again: what is live is forgotten after an hour."""
@@ -71,6 +75,7 @@ class Voice:
 
     async def record(self, seen: SeenSlot, status: SlotStatus) -> None:
         """Record a change, unless the one before is too recent: then the next look does."""
+        status = msgspec.structs.replace(status, pods=status.pods[:MOST_PODS])
         now = time.monotonic()
         if status == self._recorded or now - self._recorded_at < STATUS_SECONDS:
             return

@@ -411,3 +411,13 @@ async def test_what_stopped_serving_is_not_remembered() -> None:
 
     with pytest.raises(NotServing):
         await whereabouts.find(log, "default", "active-llm")
+
+
+async def test_an_idempotency_key_is_passed_on_and_not_looked_at(proxy: Rig, model: Engine) -> None:
+    for _ in range(2):
+        answer = await proxy.ask(
+            "POST", f"{PATH}/completions", json={"prompt": "x"}, headers={"Idempotency-Key": "one"}
+        )
+        assert answer.status_code == 200
+
+    assert len(model.asked) == 2

@@ -413,9 +413,9 @@ async def test_what_stopped_serving_is_not_remembered() -> None:
         await whereabouts.find(log, "default", "active-llm")
 
 
-async def test_an_idempotency_key_is_passed_on_and_not_looked_at(proxy: Rig, model: Engine) -> None:
+async def test_an_idempotency_key_is_passed_on_and_not_looked_at(gate: Rig, model: Engine) -> None:
     for _ in range(2):
-        answer = await proxy.ask(
+        answer = await gate.ask(
             "POST", f"{PATH}/completions", json={"prompt": "x"}, headers={"Idempotency-Key": "one"}
         )
         assert answer.status_code == 200

@@ -52,7 +52,7 @@ def handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
     for route in app.routes:
         if isinstance(route, HTTPRoute):
             for method, (handler, _) in route.route_handler_map.items():
-                if method != "OPTIONS":
+                if handler.include_in_schema is not False:
                     yield route.path_format, method, handler
 
 

@@ -21,9 +21,9 @@ from schemas.api.models import (
     ValidateBody,
     Validation,
 )
-from schemas.checks import Check
+from schemas.checks import Capacity, Check
 from schemas.facts import Facts
-from schemas.manifest import WeightsSource
+from schemas.manifest import Manifest, WeightsSource
 from schemas.manifest_reading import read_manifest
 from schemas.message import Rejected
 
@@ -47,7 +47,7 @@ class Catalog(Controller):
             return Validation(False, misunderstood(refusal))
         slot = data.slot or ""
         checks = await ports.inspector.check(manifest, caller.namespace, slot=slot)
-        capacity = await ports.inspector.capacity(manifest, caller.namespace, slot=slot)
+        capacity = await _capacity(ports, manifest, caller.namespace, slot)
         valid = all(check.outcome != "fail" for check in checks)
         return Validation(valid, (UNDERSTOOD, *checks), manifest, capacity)
 
@@ -90,6 +90,14 @@ def misunderstood(refusal: Rejected) -> tuple[Check, ...]:
     errors = msgspec.convert(refusal.details.get("errors", ()), tuple[str, ...])
     remedy = str(refusal.details.get("remedy", ""))
     return tuple(Check("schema", "fail", error, remedy) for error in errors or (str(refusal),))
+
+
+async def _capacity(ports: Ports, manifest: Manifest, namespace: str, slot: str) -> Capacity | None:
+    """None when the world can not be asked, which one of the checks then says."""
+    try:
+        return await ports.inspector.capacity(manifest, namespace, slot=slot)
+    except Rejected:
+        return None
 
 
 async def _installed(ports: Ports, namespace: str, asked: GenerateBody) -> Known:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from gateway.signs import CODES, SIGNS
+from gateway.signs import CODES, READ_LOG, SIGNS
 from schemas.api.runtime import Finding, Severity, SlotRow
 from schemas.checks import Check
 from schemas.status import PodStatus, SlotStatus
@@ -85,7 +85,7 @@ def _failure(known: Known) -> Iterator[Finding]:
     failure = known.slot.failure
     if failure is None:
         return
-    problem, remedy = CODES.get(failure.code, ("", "look at its log (`mllm runtime logs`)"))
+    problem, remedy = CODES.get(failure.code, ("", READ_LOG))
     text = f"{failure.model} did not come to serve: {problem or failure.message}"
     evidence = (f"{failure.code} at {failure.at:%Y-%m-%dT%H:%M:%SZ}: {failure.message}",)
     severity: Severity = "error" if known.slot.state == "failed" else "warning"
@@ -104,7 +104,7 @@ def _serving(known: Known) -> Iterator[Finding]:
         yield Finding("info", f"{slot.model} is scaled to nothing", (), "`mllm runtime scale`")
     elif status.health in ("absent", "failed"):
         problem = f"{slot.model} is to serve, and does not"
-        yield Finding("error", problem, _shown(status), "look at its log (`mllm runtime logs`)")
+        yield Finding("error", problem, _shown(status), READ_LOG)
     elif status.health != "ready" or status.replicas_ready < slot.replicas:
         ready = f"{status.replicas_ready} of {slot.replicas} replicas are ready"
         yield Finding("warning", f"{slot.model} is {status.health}", (ready, *_shown(status)))

@@ -139,7 +139,7 @@ async def _first(lines: AsyncIterator[bytes]) -> "asyncio.Future[bytes]":
     except asyncio.CancelledError:
         await end(first)
         raise
-    if first.done() and isinstance(first.exception(), Rejected):
+    if first.done() and not isinstance(first.exception(), StopAsyncIteration | None):
         first.result()
     return first
 

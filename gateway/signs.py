@@ -4,8 +4,10 @@ What somebody has learnt once is a line here.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+READ_LOG = "look at its log (`mllm runtime logs`)"
 
 
 class Sign(NamedTuple):
@@ -104,19 +106,33 @@ SIGNS: Sequence[Sign] = (
     ),
 )
 
-CODES: dict[str, tuple[str, str]] = {
+CODES: Mapping[str, tuple[str, str]] = {
     "timed_out": (
         "it did not answer in time",
-        "look at its log (`mllm runtime logs`); a big model may need a longer timeout",
+        f"{READ_LOG}; a big model may need a longer timeout",
     ),
-    "engine_died": ("the engine ended by itself", "look at its log (`mllm runtime logs`)"),
+    "engine_failed": ("the engine ended by itself", READ_LOG),
+    "engine_missing": ("the engine is not installed", "install it where mllm runs"),
     "unknown_engine": (
         "there is no such engine here",
-        "choose another `runtime`, or configure this one",
+        "choose another `runtime`, or describe this one in MLLM_ENGINES",
+    ),
+    "invalid_engine_arguments": ("the engine does not take its arguments", "put right `engine`"),
+    "unsupported_by_runtime": (
+        "it asks for what this runtime does not have",
+        "put right `env` and `volumes`",
     ),
     "secret_not_found": ("a secret is missing", "set it: `mllm secrets set`"),
     "no_capacity": ("there are not enough GPUs", "free some, or activate with `--preempt`"),
     "weights_not_installed": ("its weights are not installed", "run `mllm weights install`"),
+    "weights_missing": ("its weights are not where it runs", "install them in that store"),
+    "weights_file_missing": ("its weights have no such file", "put right `weights.file`"),
+    "weights_ambiguous": ("its weights have several models", "choose one by `weights.file`"),
+    "weights_unfit": ("the engine does not read such weights", "choose another `runtime`"),
+    "weights_corrupted": ("its weights are not whole", "install them again, with `--overwrite`"),
+    "model_deleted": ("its model was deleted meanwhile", "apply it again"),
+    "invalid": ("the cluster does not take it as it is", "look at what it says, and put it right"),
+    "unavailable": ("what it runs on did not answer", "see `mllm doctor`"),
     "kserve_missing": ("the cluster has no KServe", "install KServe and its CRDs"),
     "forbidden_cluster": (
         "the cluster does not let us",
@@ -124,3 +140,4 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "cluster_unreachable": ("the cluster does not answer", "look at its API server"),
 }
+"""What the code of a failure means, and what to do."""

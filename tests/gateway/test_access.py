@@ -25,8 +25,16 @@ ROUTES = 65
 
 
 SCOPES: Sequence[Scope] = ("read", "jobs:write", "runtime:write", "catalog:write")
-NAMED = {"id": str(ULID()), "name": "some-name", "alias": "chat", "gpu_type": "l40s"}
-NAMED |= {"architecture": "LlamaForCausalLM", "slot": "active-llm", "path": "models"}
+NAMED = {
+    "id": str(ULID()),
+    "name": "some-name",
+    "alias": "chat",
+    "gpu_type": "l40s",
+    "architecture": "LlamaForCausalLM",
+    "slot": "active-llm",
+    "path": "models",
+}
+"""Something for each parameter of a path."""
 
 
 def guarded(app: Litestar, but: str = "") -> Iterator[tuple[str, str]]:

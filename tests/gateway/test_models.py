@@ -211,7 +211,7 @@ async def test_all_checks_of_a_manifest_are_shown_whatever_came_of_them(gate: Ri
     good = (await gate.ask("POST", "/catalog/validate", json={"manifest": SMALL})).json()
     gate.checks.found += (Check("capacity", "fail", "there are no GPUs", "buy some"),)
     bad = (await gate.ask("POST", "/catalog/validate", json={"manifest": SMALL})).json()
-    none = {"id": "small", "weihgts": {}, "license": 3}
+    none: dict[str, object] = {"id": "small", "weihgts": {}, "license": 3}
     wrong = await gate.ask("POST", "/catalog/validate", json={"manifest": none})
 
     assert (good["valid"], good["capacity"]["free"]) == (True, 4)

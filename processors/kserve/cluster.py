@@ -167,9 +167,10 @@ class Cluster:
             yield _lines(self._pieces(response))
 
     async def logs(self, pod: str, kind: Kind, query: Query) -> AsyncIterator[bytes]:
-        """What a container wrote, as it comes."""
+        """What a container wrote, as it comes. One that is followed may be silent for long."""
+        manners = self._quiet if query.get("follow") == "true" else self._endless
         path = kind.path(await self.namespace(), pod, "log")
-        async with self._open(Request("GET", path, query), self._quiet) as response:
+        async with self._open(Request("GET", path, query), manners) as response:
             async for piece in self._pieces(response):
                 yield piece
 

@@ -116,14 +116,7 @@ class KServeDriver:
         if service.is_of(said, instance.served.id):
             self._applied.add(instance.served.id)
             return await self._hold(instance, wanted, found, correct=correct)
-        owner = service.whose(said)
-        own = owner is not None and _slot(owner) == (instance.namespace, instance.slot)
-        if owner is not None and not own:
-            raise ClusterError(
-                "conflict",
-                f"InferenceService {said.metadata.name} serves slot {owner.slot} of namespace"
-                f" {owner.namespace}",
-            )
+        own = service.claimed(said, instance.namespace, instance.slot)
         # An object of nobody's is not taken over: without force, the server says what is theirs.
         return await self._seen(instance, await self._apply(instance, wanted, force=own), ())
 
@@ -207,10 +200,6 @@ def _refused(instance: Instance, error: ClusterError) -> Sight:
         raise DriverUnavailable(str(error)) from error
     theirs = f" (managed by others: {', '.join(error.fields)})" if error.fields else ""
     return absent(instance, f"{error}{theirs}", code=error.code)
-
-
-def _slot(present: Present) -> tuple[str, str]:
-    return present.namespace, present.slot
 
 
 def _state(wanted: Object, found: Object) -> bytes:

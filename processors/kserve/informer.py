@@ -77,7 +77,13 @@ class Informer(Generic[O]):
         self._again.set()
 
     async def run(self) -> NoReturn:
-        """For ever."""
+        """For ever. What is kept is not fresh any more when this is cancelled."""
+        try:
+            await self._follow()
+        finally:
+            self.fresh = False
+
+    async def _follow(self) -> NoReturn:
         failures = 0
         while True:
             began = time.monotonic()

@@ -60,6 +60,7 @@ class Shape(Value):
 
 class Meta(Shape):
     name: str = ""
+    namespace: str = ""
     uid: str = ""
     resource_version: str = ""
     generation: int = 0

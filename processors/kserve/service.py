@@ -15,6 +15,7 @@ import msgspec
 from processors.driver import Instance, Present
 from processors.kserve.cluster import MANAGER, Object
 from processors.kserve.kinds import MANAGED_BY, OURS, Kind, Service
+from processors.kserve.refusals import ClusterError
 from schemas.manifest import EngineArguments, EnvVar, Manifest, Resources, Toleration, Volume
 from schemas.message import Rejected
 from schemas.runtime import Place
@@ -30,6 +31,9 @@ SLOT = f"{OURS}slot"
 DEFAULT_NAMESPACE = "default"
 OPENAI = "/openai"
 """Where KServe's Hugging Face server answers as OpenAI does, under an InferenceService's URL."""
+
+DERIVED = "-predictor"
+"""What KServe adds to an InferenceService's name for what it makes of it."""
 
 BACKENDS = {"": "auto", "huggingface": "huggingface", "vllm": "vllm"}
 PLACES: tuple[Place, Place] = ("a", "b")
@@ -92,6 +96,22 @@ def whose(service: Service) -> Present | None:
     if labels.get(MANAGED_BY) != MANAGER or not (namespace and slot and activation):
         return None
     return Present(namespace, slot, activation)
+
+
+def claimed(service: Service, namespace: str, slot: str) -> bool:
+    """Whether the object is the slot's; False when it is nobody's of ours.
+
+    Raises `ClusterError` (`conflict`) when it is another slot's: our field manager is the same
+    everywhere, so the server would not notice.
+    """
+    owner = whose(service)
+    if owner is not None and (owner.namespace, owner.slot) != (namespace, slot):
+        raise ClusterError(
+            "conflict",
+            f"InferenceService {service.metadata.name} serves slot {owner.slot} of namespace"
+            f" {owner.namespace}",
+        )
+    return owner is not None
 
 
 def is_of(service: Service, activation: str) -> bool:

@@ -19,7 +19,7 @@ from processors.kserve.kinds import (
     Service,
     ServiceStatus,
 )
-from processors.kserve.service import OPENAI
+from processors.kserve.service import DERIVED, OPENAI
 from schemas.status import Condition, Health, SlotStatus
 
 HOPELESS = frozenset(
@@ -56,7 +56,7 @@ def sight(instance: Instance, seen: Seen, drift: tuple[str, ...], *, inside: boo
     answers = is_ready(seen, instance.served.id)
     code, hopeless = _hopeless(seen)
     wrong = hopeless or _trouble(instance, seen)
-    url = _url(seen.said, inside=inside) if answers else ""
+    url = _url(seen, inside=inside) if answers else ""
     own = _own(instance, seen.pods)
     status = SlotStatus(
         health=_health(own, answers=answers, wrong=bool(wrong), wanted=instance.replicas),
@@ -149,9 +149,11 @@ def _true(conditions: Iterable[SaidCondition], kind: str) -> bool:
     return any(one.type == kind and one.status == "True" for one in conditions)
 
 
-def _url(said: ServiceStatus, *, inside: bool) -> str:
+def _url(seen: Seen, *, inside: bool) -> str:
+    """Where it answers. One that is ready and does not say where has at least its service."""
+    said, meta = seen.said, seen.service.metadata
     url = (said.address.url if inside else "") or said.url or said.address.url
-    return f"{url.rstrip('/')}{OPENAI}" if url else ""
+    return f"{(url or f'http://{meta.name}{DERIVED}.{meta.namespace}.svc').rstrip('/')}{OPENAI}"
 
 
 def _condition(said: SaidCondition) -> Condition:

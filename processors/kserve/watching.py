@@ -24,15 +24,12 @@ from processors.kserve.kinds import (
     Service,
 )
 from processors.kserve.reading import Wanted, every
-from processors.kserve.service import whose
+from processors.kserve.service import DERIVED, whose
 from processors.kserve.waking import Slot, Waking
 
 OWN_SERVICES = Selection(f"{MANAGED_BY}={MANAGER}")
 OF_SERVICES = Selection(SERVICE_LABEL)
 WARNINGS = Selection(fields="type=Warning")
-DERIVED = "-predictor"
-"""What KServe adds to an InferenceService's name for what it makes of it."""
-
 T = TypeVar("T", Pod, Deployment)
 
 

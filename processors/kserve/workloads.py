@@ -80,8 +80,7 @@ class KubeWorkloads:
         instance = Instance(namespace, slot, served, manifest.replicas.min)
         wanted = inference_service(instance, self._kind)
         there = await one(self._cluster, self._kind, wanted["metadata"]["name"], Service)
-        owner = service.whose(there) if there else None
-        own = owner is not None and (owner.namespace, owner.slot) == (namespace, slot)
+        own = there is not None and service.claimed(there, namespace, slot)
         found = await self._cluster.apply(self._kind, wanted, force=own, dry_run=True)
         found["metadata"].pop("managedFields", None)
         found.pop("status", None)

@@ -1,9 +1,11 @@
 """What the driver makes of a cluster, and of everybody else who writes to it."""
 
+from contextlib import aclosing
+
 import msgspec
 import pytest
 
-from processors.driver import DriverUnavailable
+from processors.driver import DriverUnavailable, Instance
 from processors.kserve.access import Access
 from processors.kserve.cluster import Cluster
 from processors.kserve.driver import KServeDriver
@@ -13,6 +15,7 @@ from processors.kserve.service import ACTIVATION, MODEL, REVISION, inference_ser
 from tests.kube.conftest import QUICK, World
 from tests.kube.instances import SLOT, instance, manifest, object_name, present
 from tests.kube.plain import Json
+from tests.support import eventually
 
 UNSERVED = Kind("serving.kserve.io", "v9", "inferenceservices", "InferenceService")
 
@@ -63,6 +66,18 @@ async def test_it_is_ready_when_its_own_generation_is(world: World) -> None:
 
     assert sight.status.health == "ready"
     assert sight.url == f"http://{SLOT}.example.com/openai"
+
+
+async def test_one_that_is_ready_and_does_not_say_where_answers_at_its_service(
+    world: World,
+) -> None:
+    wanted = instance()
+    await world.driver.ensure(wanted)
+    await world.hand.report(SLOT, observed=1, url=None)
+
+    sight = await world.driver.ensure(wanted)
+
+    assert sight.url == f"http://{SLOT}-predictor.{world.namespace}.svc/openai"
 
 
 async def test_readiness_of_the_model_before_is_not_its_own(world: World) -> None:
@@ -293,6 +308,8 @@ async def test_a_slot_whose_name_is_anothers_second_place_is_refused(world: Worl
     await world.driver.ensure(first)
 
     sight = await world.driver.ensure(other)
+    with pytest.raises(ClusterError, match=f"serves slot {SLOT}"):
+        await world.workloads.preview(manifest(), "default", f"{SLOT}-b")
 
     assert sight.code == "conflict"
     assert await world.driver.present() == [present(first)]
@@ -344,6 +361,22 @@ async def test_a_field_of_the_wrong_type_is_invalid(world: World) -> None:
         await world.cluster.apply(INFERENCE_SERVICES, wanted)
 
     assert refused.value.code == "invalid"
+
+
+async def test_what_was_followed_is_not_relied_on_when_it_no_longer_is(world: World) -> None:
+    wanted = instance()
+    async with aclosing(world.driver.changes()) as changes:
+        await world.driver.ensure(wanted)
+        await anext(changes)
+        await world.hand.pod("early", SLOT, wanted.served.id)
+        await eventually(lambda: _pods(world, wanted, 1), 10)
+    await world.hand.pod("late", SLOT, wanted.served.id)
+
+    assert await _pods(world, wanted, 2)
+
+
+async def _pods(world: World, wanted: Instance, count: int) -> bool:
+    return len((await world.driver.ensure(wanted)).status.pods) == count
 
 
 async def test_a_cluster_that_is_away_is_not_the_instances_fault(world: World) -> None:

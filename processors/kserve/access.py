@@ -40,9 +40,9 @@ UNUSABLE = (
 
 
 class Access(NamedTuple):
-    """Where the configuration is. Empty: the pod's own account, or `~/.kube/config`.
+    """Where the configuration is. Empty: `KUBECONFIG`, the pod's own account, or `~/.kube/config`.
 
-    `kubeconfig` may be several paths, as in `KUBECONFIG`. `context`: not the current one.
+    `kubeconfig` may be several paths, as that variable. `context`: not the current one.
     `account` is where a pod finds what its account has.
     """
 
@@ -71,13 +71,14 @@ class ChosenContext(msgspec.Struct):
 
 async def connect(access: Access) -> Connected:
     """Raises `ClusterError` (`cluster_unreachable`) without a usable configuration."""
+    paths = access.kubeconfig or os.environ.get("KUBECONFIG", "")
     try:
-        if not access.kubeconfig and os.environ.get(SERVICE_HOST_ENV_NAME):
+        if not paths and os.environ.get(SERVICE_HOST_ENV_NAME):
             return _inside(access.account)
         async with asyncio.timeout(PLUGIN_SECONDS):
-            return await _outside(access.kubeconfig or HOME_CONFIG, access.context)
+            return await _outside(paths or HOME_CONFIG, access.context)
     except UNUSABLE as error:
-        where = access.kubeconfig or "the default kubeconfig"
+        where = paths or "the default kubeconfig"
         raise ClusterError(
             "cluster_unreachable", f"{where} names no cluster that can be used: {_why(error)}"
         ) from error

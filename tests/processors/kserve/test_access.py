@@ -1,5 +1,6 @@
 """How a cluster is found, and what is said when it is not."""
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ async def test_a_pod_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "namespace").write_text("default\n")
     async with kube_server(tls) as (_, url):
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", urlsplit(url).hostname or "")
+        monkeypatch.delenv("KUBECONFIG", raising=False)
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(urlsplit(url).port))
         cluster = Cluster(Access(account=tmp_path))
 
@@ -39,6 +41,19 @@ async def test_a_kubeconfig_names_server_token_and_namespace(tmp_path: Path) -> 
 
         assert not await ClusterFacts(cluster).has_claim("none")
         assert (await cluster.namespace(), await cluster.inside()) == ("default", False)
+        await cluster.close()
+
+
+async def test_kubeconfig_means_what_it_does_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with kube_server() as (_, url):
+        path = kubeconfig(tmp_path / "config", url)
+        monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'none'}{os.pathsep}{path}")
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        cluster = Cluster(namespace="default")
+
+        assert not await ClusterFacts(cluster).has_claim("none")
         await cluster.close()
 
 

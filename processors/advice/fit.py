@@ -26,6 +26,7 @@ NODE = 8
 """GPUs in a machine: tensor parallelism is for them, and stages for what is beyond."""
 
 MOST_GPUS = 64
+MOST_BYTES = (1 << 63) - 1
 SPARE = 0.1
 """With less than this part of the usable memory left over, it is tight."""
 
@@ -94,7 +95,7 @@ def fit(facts: Facts, gpu: GpuProfile, serving: Serving | None = None) -> Fit:
         weights=found.weights,
         overhead=found.overhead,
         kv_token=found.cache.token,
-        kv_cache=found.wanted,
+        kv_cache=min(found.wanted, MOST_BYTES),
         room=found.room,
         tokens=found.tokens,
         sequences=found.sequences,
@@ -172,6 +173,8 @@ def notes(facts: Facts, gpu: GpuProfile, split: Split, least: int) -> Iterator[s
         yield f"it fits on no number of these GPUs up to {MOST_GPUS}"
     if not divides(facts, split.tensor):
         yield f"{facts.heads} heads can not be split {split.tensor} ways: vLLM will refuse"
+    if facts.weight_bytes and not (facts.kv_heads or facts.kv_lora_rank):
+        yield "the files name no attention heads, so no KV cache is counted"
     if facts.quantization == "fp8" and gpu.dtypes and "fp8" not in gpu.dtypes:
         yield f"{gpu.name} does not compute with fp8: vLLM unpacks it, from capability 8.0 on"
     if facts.cached_layers < facts.layers:

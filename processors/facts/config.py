@@ -92,7 +92,7 @@ def with_attention(facts: Facts, part: Fields) -> Facts:
         value_dim=part.number("v_head_dim") or head_dim,
         kv_lora_rank=latent,
         rope_head_dim=rope,
-        cached_layers=caching.layers if heads else 0,
+        cached_layers=caching.layers,
         sliding_window=caching.window,
         sliding_layers=caching.sliding,
     )

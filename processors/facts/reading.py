@@ -1,7 +1,7 @@
 """All that a model's files say of it, read from their headers: a few reads, whatever its size."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from processors.facts.arithmetic import parameters
 from processors.facts.config import Config, understood
 from processors.facts.fields import NOTHING, Fields, decoded
 from processors.facts.safetensors import tensors_of
+from processors.facts.shapes import with_shapes
 from processors.facts.source import Bounded, Source, Unreadable, whole
 from processors.facts.tensors import Expected, Tensor, count
 from schemas.facts import Facts
@@ -22,6 +23,7 @@ MOST_CONFIG = 10 << 20
 MOST_TOKENIZER = 32 << 20
 MOST_INDEX = 100 << 20
 MOST_BYTES = 512 << 20
+MOST_PARAMETERS = 1 << 60
 MOST_SHARDS = 2_000
 MOST_TENSORS = 2_000_000
 MOST_NAMED = 8_000
@@ -29,6 +31,15 @@ MOST_NAMED = 8_000
 
 MOST_NOTES = 20
 LONGEST_NOTE = 300
+
+MOST: Mapping[str, int] = {
+    "layers": 10_000, "cached_layers": 10_000, "sliding_layers": 10_000,
+    "heads": 100_000, "kv_heads": 100_000,
+    "head_dim": 1 << 20, "value_dim": 1 << 20, "kv_lora_rank": 1 << 20, "rope_head_dim": 1 << 20,
+    "hidden_size": 1 << 24, "vocabulary": 1 << 28, "context": 1 << 30, "sliding_window": 1 << 30,
+    "experts": 1 << 20, "experts_per_token": 1 << 20, "shared_experts": 1 << 20,
+}  # fmt: skip
+"""Figures of facts that are still believed."""
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -85,7 +96,8 @@ def _of_safetensors(source: Source, notes: Notes) -> Facts:
     found = _read_all(source, _shards(source, notes), tensors_of, notes)
     facts = replace(config.facts, format="safetensors", chat_template=_chats(source, notes))
     if found.complete:
-        return _counted(facts, found.tensors, config.expected)
+        shaped = _plausible(with_shapes(facts, found.tensors), notes)
+        return _counted(shaped, found.tensors, config.expected)
     stored = sum(size for path, size in source.files.items() if path.endswith(".safetensors"))
     return _reckoned(facts, config, stored, notes)
 
@@ -100,6 +112,7 @@ def _of_gguf(source: Source, notes: Notes, file: str, models: int) -> Facts:
         notes.add(str(error))
         return Facts(format="gguf", weight_bytes=source.files.get(file, 0))
     facts, expected = metadata.facts_of(headers[0].values)
+    facts = _plausible(facts, notes)
     return _counted(facts, [tensor for header in headers for tensor in header.tensors], expected)
 
 
@@ -130,7 +143,7 @@ def _counted(facts: Facts, tensors: Sequence[Tensor], expected: Expected) -> Fac
 
 def _reckoned(facts: Facts, config: Config, stored: int, notes: Notes) -> Facts:
     found = parameters(facts, config.text)
-    if found is None:
+    if found is None or found.total > MOST_PARAMETERS:
         return replace(facts, weight_bytes=stored)
     notes.add("parameters are reckoned from config.json")
     bits = round(8 * stored / found.total, 2)
@@ -144,7 +157,16 @@ def _reckoned(facts: Facts, config: Config, stored: int, notes: Notes) -> Facts:
 
 
 def _config(source: Source, notes: Notes) -> Config:
-    return understood(_json(source, "config.json", MOST_CONFIG, notes))
+    config = understood(_json(source, "config.json", MOST_CONFIG, notes))
+    return config._replace(facts=_plausible(config.facts, notes))
+
+
+def _plausible(facts: Facts, notes: Notes) -> Facts:
+    """Without the figures that no model can have: what is reckoned from them has to have an end."""
+    wrong = [name for name, most in MOST.items() if getattr(facts, name) > most]
+    if wrong:
+        notes.add(f"these can not be, and are not believed: {', '.join(wrong)}")
+    return replace(facts, **dict.fromkeys(wrong, 0))
 
 
 def _json(source: Source, path: str, most: int, notes: Notes) -> Fields:

@@ -77,6 +77,8 @@ def _tensor(name: str, found: Entry, room: int) -> Tensor:
     bits = BITS.get(found.dtype)
     if not start <= end <= room or elements > MOST_ELEMENTS:
         raise ValueError(name)
+    if bits is None and elements > 8 * (end - start):
+        raise ValueError(name)
     if bits is not None and (elements * bits + 7) // 8 != end - start:
         raise ValueError(name)
     dtype = found.dtype if bits is not None else "other"

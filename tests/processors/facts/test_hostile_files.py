@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from processors.advice.fit import fit
+from processors.advice.gpus import shipped
 from processors.facts.reading import read_facts
+from schemas.advice import Fit, Serving
 from schemas.facts import Facts
 from tests.processors.facts.headers import G, folder, gguf_header, text, write_sparse
 
@@ -47,6 +51,9 @@ HOSTILE_SAFETENSORS: Mapping[str, bytes] = {
     "offsets beyond the file": safetensors(entry(data_offsets=[0, 1 << 50])),
     "offsets the wrong way round": safetensors(entry(data_offsets=[16, 0])) + b"\0" * 16,
     "a shape that does not fit": safetensors(entry(shape=[1 << 40, 1 << 40])) + b"\0" * 16,
+    "a shape of a type that nobody knows": safetensors(
+        entry(dtype="F1024", shape=[1 << 60], data_offsets=[0, 0])
+    ),
     "a shape of many dimensions": safetensors(entry(shape=[1] * 1000)) + b"\0" * 16,
     "a negative shape": safetensors(entry(shape=[-2, -2])) + b"\0" * 16,
     "numbers beyond 64 bits": safetensors(entry(shape=[10**30])) + b"\0" * 16,
@@ -167,6 +174,38 @@ def test_a_strange_configuration_says_nothing(tmp_path: Path, config: bytes) -> 
 
     assert facts.layers == facts.heads == facts.parameters == 0
     assert facts.architecture == facts.model_type == ""
+
+
+def test_figures_that_can_not_be_are_not_believed_and_fit_into_the_log(tmp_path: Path) -> None:
+    most = (1 << 40) - 1
+    names = (
+        "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+        "hidden_size", "vocab_size", "intermediate_size", "max_position_embeddings",
+        "num_experts", "num_experts_per_tok", "moe_intermediate_size", "sliding_window",
+    )  # fmt: skip
+
+    facts = read(tmp_path, config__json=json.dumps({name: most for name in names}).encode())
+
+    assert facts.layers == facts.heads == facts.context == facts.parameters == 0
+    assert "can not be" in facts.notes[0]
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=Facts) == facts
+
+
+def test_the_largest_figures_that_are_believed_can_still_be_reckoned_with(tmp_path: Path) -> None:
+    said = {
+        "num_hidden_layers": 10_000, "num_attention_heads": 100_000, "head_dim": 1 << 20,
+        "hidden_size": 1 << 24, "vocab_size": 1 << 28, "max_position_embeddings": 1 << 30,
+        "intermediate_size": (1 << 40) - 1,
+    }  # fmt: skip
+
+    facts = read(tmp_path, config__json=json.dumps(said).encode(), pytorch_model__bin=b"x")
+    asked = Serving(context=100_000_000, batch=100_000, dtype="float32")
+    found = fit(facts, shipped().gpus[0], asked)
+
+    assert facts.layers == 10_000
+    assert facts.parameters == 0
+    assert found.verdict == "does-not-fit"
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Fit) == found
 
 
 def test_a_configuration_beyond_all_bounds_is_not_read(tmp_path: Path) -> None:

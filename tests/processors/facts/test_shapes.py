@@ -252,6 +252,24 @@ def test_routers_norms_and_narrow_projections_are_known_to_be_copied(tmp_path: P
     assert counted(tmp_path, tensors).replicated_bytes == 2 * (8 * 64 + 64 + 9 * 64)
 
 
+def test_what_a_configuration_leaves_to_defaults_is_read_from_shapes(tmp_path: Path) -> None:
+    config = {"text_config": {"hidden_size": 2560, "num_hidden_layers": 2}}
+    prefix = "language_model.model"
+    tensors = [
+        T("vision_tower.encoder.layers.0.self_attn.q_proj.weight", "BF16", (7, 7)),
+        T(f"{prefix}.embed_tokens.weight", "BF16", (262208, 2560)),
+        T(f"{prefix}.layers.0.self_attn.q_norm.weight", "BF16", (256,)),
+        T(f"{prefix}.layers.0.self_attn.q_proj.weight", "BF16", (2048, 2560)),
+        T(f"{prefix}.layers.0.self_attn.k_proj.weight", "BF16", (1024, 2560)),
+    ]
+
+    facts = read_facts(write_model(tmp_path, config, tensors))
+
+    assert (facts.heads, facts.kv_heads, facts.head_dim, facts.value_dim) == (8, 4, 256, 256)
+    assert facts.vocabulary == 262208
+    assert facts.cached_layers == 2
+
+
 def test_shared_experts_are_always_active(tmp_path: Path) -> None:
     tensors = [
         T("model.layers.0.mlp.shared_experts.up_proj.weight", "BF16", (10, 10)),

@@ -49,8 +49,7 @@ class Flying:
         `LogUnavailable` and nats errors.
         """
         if self.overdue(seen, flight):
-            text = f"it did not answer within {flight.timeout:g} seconds"
-            return await self.fail(seen, flight, "timed_out", text)
+            return await self._give_up(seen, flight)
         try:
             return await self._step(seen, flight)
         except Rejected as refusal:
@@ -69,6 +68,14 @@ class Flying:
         command = FailActivation(seen.state.slot, id, code, message[:2000], elapsed(seen))
         await self._voice.say(seen, f"{id}/fail", command)
         return AT_ONCE
+
+    async def _give_up(self, seen: SeenSlot, flight: Flight) -> float:
+        """With the last that was seen of it, which may be why."""
+        why = ""
+        with suppress(Rejected):
+            why = (await self._driver.ensure(instance(seen, flight.served))).status.message
+        text = f"it did not answer within {flight.timeout:g} seconds"
+        return await self.fail(seen, flight, "timed_out", f"{text}: {why}" if why else text)
 
     async def _step(self, seen: SeenSlot, flight: Flight) -> float:
         match flight.phase:

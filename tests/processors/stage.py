@@ -27,6 +27,7 @@ from tests.support import eventually
 D = TypeVar("D", bound=Driver)
 
 SLOT = "active-llm"
+WITHIN = 15.0
 
 
 class Addresses:
@@ -111,20 +112,20 @@ class Stage(Generic[D]):
             state = (await self.seen()).state
             return (state.current.model if state.current else "", state.flight) == (model, None)
 
-        await eventually(current)
+        await eventually(current, WITHIN)
 
     async def until_phase(self, phase: str) -> None:
         async def there() -> bool:
             flight = (await self.seen()).state.flight
             return flight is not None and flight.phase == phase
 
-        await eventually(there)
+        await eventually(there, WITHIN)
 
     async def until_said(self, kind: str) -> None:
         async def said() -> bool:
             return kind in await self.types()
 
-        await eventually(said)
+        await eventually(said, WITHIN)
 
 
 @asynccontextmanager

@@ -67,6 +67,9 @@ SHORTENED = ("--trust-remote-code",)
 unambiguous."""
 
 
+RESERVED = frozenset({"status"})
+"""Ids that would be the address of something else: `/models/status`."""
+
 STAND_INS: Mapping[type, Mapping[str, object]] = {
     EngineArguments: {},
     Manifest: {"id": "0" * 63, "weights": {"target": "any"}},
@@ -150,6 +153,8 @@ def manifest_rules(manifest: Manifest, said: Said) -> Iterator[Complaint]:
         yield "aliases", f"{alias} is there more than once"
     if manifest.id in manifest.aliases:
         yield "aliases", f"{manifest.id} is the model's own id"
+    if manifest.id in RESERVED:
+        yield "id", f"{manifest.id} is what the list of models itself answers to"
 
 
 def _repeated(field: str, name: str, values: Iterable[str]) -> Iterator[Complaint]:

@@ -231,6 +231,7 @@ MISTAKES: list[tuple[object, str]] = [
     (with_(replicas={"min": 3, "max": 2}), "replicas: min is 3 and max 2: there is nothing"),
     (with_(replicas={"max": 0}), "replicas.max: has to be from 1 to 1000"),
     (with_(aliases=["m"]), "aliases: m is the model's own id"),
+    (with_(id="status"), "id: status is what the list of models itself answers to"),
     (with_(aliases=["a", "a"]), "aliases: a is there more than once"),
 ]
 

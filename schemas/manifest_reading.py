@@ -22,6 +22,9 @@ SCHEMA_ID = "urn:mllm:schema:model-manifest"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 MOST_ERRORS = 100
+MOST_NAMES = 1000
+"""Of a mapping, such as labels."""
+
 MOST_BYTES = 128 * 1024
 """Of a manifest as JSON: it travels in messages of at most twice that."""
 
@@ -116,14 +119,13 @@ def _wrong_struct(type: inspect.StructType, data: object, path: str) -> Iterator
         yield _at(path, f"has to be fields and their values, not {_kind(data)}")
         return
     known = {field.encode_name: field for field in type.fields}
-    errors = [
-        _at(_join(path, _shown(key)), _unknown(key, known)) for key in data if key not in known
-    ]
+    unknown = islice((key for key in data if key not in known), MOST_ERRORS)
+    errors = [_at(_join(path, _shown(key)), _unknown(key, known)) for key in unknown]
     sound: dict[str, object] = {}
     for name, field in known.items():
         place = _join(path, name)
         if name in data:
-            found = list(_wrong(field.type, data[name], place))
+            found = list(islice(_wrong(field.type, data[name], place), MOST_ERRORS))
             errors += found
             sound |= {} if found else {name: data[name]}
         elif field.required:
@@ -158,6 +160,9 @@ def _wrong_mapping(
 ) -> Iterator[str]:
     if not _is_mapping(data):
         yield f"{path}: has to be names and their values, not {_kind(data)}"
+        return
+    if len(data) > MOST_NAMES:
+        yield f"{path}: has {len(data)} entries, and {MOST_NAMES} is the most"
         return
     for key, value in data.items():
         place = f"{path}[{_shown(key)}]"

@@ -1,6 +1,7 @@
 """Manifests as people write them."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -290,6 +291,24 @@ def test_a_manifest_that_is_too_long_to_be_kept_is_refused() -> None:
 
 def test_nobody_is_told_a_thousand_mistakes() -> None:
     assert len(errors_of(with_(labels={str(n): n for n in range(1000)}))) == 100
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {f"{number}field": 1 for number in range(50_000)},
+        {"labels": {f"!{number}": "!" for number in range(50_000)}},
+        {"env": [{f"{number}field": 1 for number in range(500)} for _ in range(100)]},
+    ],
+    ids=["fields", "labels", "variables"],
+)
+def test_a_thousand_mistakes_cost_no_more_than_a_few(wrong: dict[str, Any]) -> None:
+    begun = time.process_time()
+
+    with pytest.raises(Rejected):
+        read_manifest({"id": "m", "weights": {"target": "a"}} | wrong)
+
+    assert time.process_time() - begun < 0.3
 
 
 def test_the_schema_refuses_what_it_does_not_know_at_any_depth() -> None:

@@ -17,6 +17,7 @@ CONNECT_SECONDS = 5.0
 READ_BYTES = 64 * 1024
 MOST_HEAD_BYTES = 128 * 1024
 BODILESS = frozenset({204, 304})
+HIGHEST_STATUS = 599
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
@@ -74,10 +75,15 @@ class Answer:
             raise Gone("its headers have no end")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self.head is None:  # not those after the body
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self.head is not None:  # another answer, which nobody has asked for
+            return
         status = self._parser.get_status_code()
+        if status > HIGHEST_STATUS:
+            raise Gone(f"{status} is no status")
         if status < 200:  # said in between: the answer is yet to come
             self._headers = []
             return

@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from litestar.types import HTTPReceiveMessage, HTTPScope, Receive, WebSocketReceiveMessage
 
-from gateway.engines import Headers, Request
+from gateway.engines import BODILESS, Head, Headers, Request
 from schemas.message import Rejected
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
@@ -26,8 +26,16 @@ NOT_THE_ENGINES = HOP_BY_HOP | {
 }  # fmt: skip
 """Headers of requests that are for the gateway, or that it says itself."""
 
-NOT_THE_CLIENTS = HOP_BY_HOP | {b"date", b"set-cookie", b"x-request-id"}
-"""Headers of answers that are between the two, or that the gateway says itself."""
+NOT_THE_CLIENTS = HOP_BY_HOP | {
+    b"alt-svc", b"clear-site-data", b"date", b"service-worker-allowed", b"set-cookie",
+    b"strict-transport-security", b"x-lighttpd-send-file", b"x-reproxy-url", b"x-request-id",
+    b"x-sendfile",
+}  # fmt: skip
+"""Headers of answers that are between the two, or that the gateway says itself, or that speak to a
+proxy before the gateway, or for all of its origin."""
+
+TO_PROXIES = b"x-accel-"
+"""How headers begin that nginx takes as orders: to send a file of its own, for one."""
 
 SEGMENT = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@%-]*")
 QUERY = re.compile(rb"[\x21-\x7e]*")
@@ -101,10 +109,16 @@ def outgoing(scope: HTTPScope, slot: str, own: Mapping[str, str]) -> Request:
     return Request(method, target(scope, slot), said, _length(dict(headers)))
 
 
-def returned(headers: Headers) -> Headers:
+def returned(head: Head) -> Headers:
     """An answer's headers as the client gets them."""
-    dropped = NOT_THE_CLIENTS | _named(headers)
-    passed = [(name, value) for name, value in headers if name not in dropped]
+    dropped = NOT_THE_CLIENTS | _named(head.headers)
+    if head.status in BODILESS:
+        dropped |= {b"content-length"}  # of a body that does not come
+    passed = [
+        (name, value)
+        for name, value in head.headers
+        if name not in dropped and not name.startswith(TO_PROXIES)
+    ]
     return [*passed, (b"x-accel-buffering", b"no")]
 
 
@@ -122,8 +136,12 @@ def target(scope: HTTPScope, slot: str) -> bytes:
     query = scope["query_string"]
     if not QUERY.fullmatch(query):
         raise Rejected("invalid", "the query has to be plain ASCII")
-    passed = b"&".join(pair for pair in query.split(b"&") if pair.split(b"=")[0] != b"namespace")
+    passed = b"&".join(pair for pair in query.split(b"&") if _name(pair) != b"namespace")
     return b"/".join([b"", b"v1", *rest]) + (b"?" + passed if passed else b"")
+
+
+def _name(pair: bytes) -> bytes:
+    return unquote_to_bytes(pair.partition(b"=")[0])
 
 
 def _harmless(segment: bytes) -> bool:

@@ -114,7 +114,7 @@ class Passage:
     async def write(self, connection: Connection) -> None:
         """Answer. Raises `NotServing`, `EngineFailed` and `Rejected`, before anything is said."""
         async with self._answered() as (exchange, head):
-            headers = returned(head.headers)
+            headers = returned(head)
             self.begun = True
             await self._send(
                 {"type": "http.response.start", "status": head.status, "headers": headers}

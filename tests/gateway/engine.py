@@ -23,7 +23,8 @@ class Asked:
 
 
 class Engine:
-    """Answers what it was asked, unless the path says what else to do. `go` lets it go on."""
+    """Answers what it was asked, unless the path says what else to do. `go` lets it go on; `words`
+    are what it says when asked for that."""
 
     def __init__(self, name: str = "engine") -> None:
         self.name = name
@@ -31,6 +32,7 @@ class Engine:
         self.arriving = 0
         self.open = 0
         self.go = asyncio.Event()
+        self.words = b""
         self._server: asyncio.Server | None = None
         self._port = 0
         self._left = asyncio.Condition()
@@ -95,6 +97,8 @@ class Engine:
             await self.go.wait()
         elif kind == "nonsense":
             writer.write(b"220 mail.example.com ESMTP\r\n\r\n")
+        elif kind == "words":
+            writer.write(self.words)
         elif kind == "hangs":
             await reader.read()  # until the other side has gone
         elif kind == "early":

@@ -114,6 +114,74 @@ async def raw_status(gate: Rig, path: str, length: int = 0) -> int:
     return await asyncio.to_thread(ask)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"HTTP/1.1 200 OK\r\nx: a\rset-cookie: b\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: a\x00b\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+        b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000,
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000 + b"\r\n",
+        b"HTTP/1.1 999 Whatever\r\ncontent-length: 0\r\n\r\n",
+    ],
+)
+async def test_an_answer_that_can_not_be_one_is_a_failure(
+    gate: Rig, model: Engine, words: bytes
+) -> None:
+    model.words = words
+
+    answer = await gate.ask("GET", f"{PATH}/words")
+
+    assert (answer.status_code, problem(answer)) == (502, "engine_failed")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_without_a_body_passes_whatever_length_it_says(
+    gate: Rig, model: Engine, status: int
+) -> None:
+    model.words = b"HTTP/1.1 %d So\r\netag: x\r\ncontent-length: 7\r\n\r\n" % status
+
+    answer = await gate.ask("GET", f"{PATH}/words")
+
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (status, b"", "x")
+    assert (await gate.ask("GET", f"{PATH}/words")).status_code == status
+
+
+async def test_what_an_engine_says_after_its_answer_is_not_heard(gate: Rig, model: Engine) -> None:
+    model.words = (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n0\r\nx-late: 1\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nx-more: 1\r\n\r\ntwo"
+    )
+
+    answer = await gate.ask("GET", f"{PATH}/words")
+
+    assert answer.text == "one"
+    assert not answer.headers.keys() & {"x-late", "x-more"}
+
+
+async def test_an_engine_gives_no_orders_to_proxies_nor_for_the_whole_origin(
+    gate: Rig, model: Engine
+) -> None:
+    names = ("X-Accel-Redirect", "X-Accel-Expires", "X-Sendfile", "Clear-Site-Data", "Set-Cookie")
+    said = "".join(f"{name}: /etc/passwd\r\n" for name in names)
+    model.words = f"HTTP/1.1 200 OK\r\n{said}content-length: 0\r\n\r\n".encode()
+
+    answer = await gate.ask("GET", f"{PATH}/words")
+
+    assert answer.status_code == 200
+    assert not answer.headers.keys() & {name.lower() for name in names}
+
+
+async def test_the_namespace_is_not_passed_on_in_any_spelling(gate: Rig, model: Engine) -> None:
+    await gate.ask("GET", f"{PATH}/models?%6eamespace=default&a=1&namespace=default")
+
+    [asked] = model.asked
+    assert asked.target == "/v1/models?a=1"
+
+
 async def test_a_model_is_for_those_who_may_read(gate: Rig, model: Engine) -> None:
     writer = await gate.issue("jobs:write")
     stranger = await gate.issue("read", namespaces=("elsewhere",))

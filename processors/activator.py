@@ -45,6 +45,7 @@ class Activator:
         self._lease = lease
         self._keeper = keeper
         self._wakes: dict[Place, asyncio.Event] = {}
+        self._newest: dict[Place, int] = {}
 
     async def run(self) -> None:
         """Keep the slots for as long as the lease is ours, for ever."""
@@ -52,12 +53,12 @@ class Activator:
             try:
                 async with self._lease.held():
                     await self._keep_all()
-            except (LeaseLost, LogUnavailable, OSError, *QueueError) as error:
-                logger.warning("the activator stands by: %s", error)
+            except* (LeaseLost, LogUnavailable, OSError, *QueueError) as group:
+                logger.warning("the activator stands by: %s", _first(group))
                 await asyncio.sleep(TROUBLE_SECONDS)
 
     async def _keep_all(self) -> None:
-        self._wakes = {}
+        self._wakes, self._newest = {}, {}
         async with asyncio.TaskGroup() as group:
             end = await self._log.end()
             for place in {*await self._slots.all(), *await self._strays()}:
@@ -75,7 +76,9 @@ class Activator:
         async for commits in self._log.follow(after):
             for commit in commits:
                 if commit.stream.aggregate == AGGREGATE:
-                    self._wake((commit.stream.namespace, commit.stream.id), group)
+                    place = (commit.stream.namespace, commit.stream.id)
+                    self._newest[place] = commit.position
+                    self._wake(place, group)
 
     async def _follow_world(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -103,10 +106,16 @@ class Activator:
 
     async def _look(self, keeper: Keeper, place: Place) -> float:
         try:
-            return await keeper.look(*place)
+            return await keeper.look(*place, self._newest.get(place, 0))
         except (LogUnavailable, Rejected, *QueueError) as error:
             logger.warning("slot %s is not looked after now: %s", place[1], error)
             return TROUBLE_SECONDS
         except Exception:  # a defect about one slot must not stop the others
             logger.exception("slot %s is not looked after now", place[1])
             return TROUBLE_SECONDS
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    """One of the errors of a group, however deep; they have all one cause."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -6,6 +6,7 @@ before is drained and removed. Whatever goes wrong before the end lets the curre
 back.
 """
 
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import assert_never
@@ -29,18 +30,23 @@ from schemas.runtime import (
 from schemas.status import SlotStatus
 
 AT_ONCE, SOON = 0.01, 0.3
+NOT_ITS_FAULT = frozenset({"fenced", "busy", "newer_log"})
+"""Refusals that say nothing of the candidate: it moved on, or a newer build looks after it."""
+
 DRAIN_AT_LEAST, DRAIN_AT_MOST = 1000, 60_000
 """Milliseconds. Requests that were on their way when the switch was made arrive within the first;
 those that go on for longer than the second are cut."""
 
 
 class Flying:
-    """Takes an activation on by one step at a time."""
+    """Takes an activation on by one step at a time. `correct`: as the keeper does."""
 
-    def __init__(self, driver: Driver, voice: Voice, worker: str) -> None:
+    def __init__(self, driver: Driver, voice: Voice, worker: str, *, correct: bool = False) -> None:
         self._driver = driver
         self._voice = voice
         self._worker = worker
+        self._correct = correct
+        self._began = ("", 0.0)
 
     async def step(self, seen: SeenSlot, flight: Flight) -> float:
         """Do what comes next; say after how many seconds to look again.
@@ -53,20 +59,23 @@ class Flying:
         try:
             return await self._step(seen, flight)
         except Rejected as refusal:
-            if refusal.code in ("fenced", "busy"):
+            if refusal.code in NOT_ITS_FAULT:
                 raise
             return await self.fail(seen, flight, refusal.code, str(refusal))
 
     def overdue(self, seen: SeenSlot, flight: Flight) -> bool:
         """Whether it took too long to answer. One that waits to be promoted does answer."""
         waits = seen.state.switched or flight.phase == "ready"
-        return not waits and elapsed(seen) > flight.timeout * 1000
+        return not waits and self._elapsed(seen, flight) > flight.timeout * 1000
 
     async def fail(self, seen: SeenSlot, flight: Flight, code: str, message: str) -> float:
         """End it: the current one stays, or comes back."""
-        id = flight.served.id
-        command = FailActivation(seen.state.slot, id, code, message[:2000], elapsed(seen))
+        id, ms = flight.served.id, self._elapsed(seen, flight)
+        command = FailActivation(seen.state.slot, id, code, message[:2000], ms)
         await self._voice.say(seen, f"{id}/fail", command)
+        before = flight.before.current if flight.before is not None else None
+        if before is not None and flight.phase == "remove":
+            await self._voice.match(seen, before)  # its weights may have been let go of by now
         return AT_ONCE
 
     async def _give_up(self, seen: SeenSlot, flight: Flight) -> float:
@@ -138,19 +147,19 @@ class Flying:
         return SOON
 
     async def _switch(self, seen: SeenSlot, flight: Flight) -> float:
-        sight = await self._driver.ensure(instance(seen, flight.served))
-        await self._voice.show(seen, flight.served, sight.url)
+        sight = await self._serve(seen, flight)
+        if not sight.url:
+            return await self._wait_for_answer(seen, flight, sight)
         if not seen.state.leaving:
             return await self._complete(seen, flight)
         stopped = any(entry.phase == "stop" for entry in flight.phases)
         return await self._enter(seen, flight, "remove" if stopped else "drain")
 
     async def _drain(self, seen: SeenSlot, flight: Flight) -> float:
-        sight = await self._driver.ensure(instance(seen, flight.served))
-        if sight.code:
-            return await self.fail(seen, flight, sight.code, sight.status.message)
-        await self._voice.show(seen, flight.served, sight.url)
-        waited = elapsed(seen) - flight.phases[-1].ms
+        sight = await self._serve(seen, flight)
+        if not sight.url:
+            return await self._wait_for_answer(seen, flight, sight)
+        waited = self._waited(seen, flight)
         if waited < DRAIN_AT_LEAST:
             return SOON
         idle = [await self._driver.idle(instance(seen, gone)) for gone in seen.state.leaving]
@@ -162,9 +171,29 @@ class Flying:
         for gone in seen.state.leaving:
             if not await self._driver.remove(Present(seen.namespace, seen.state.slot, gone.id)):
                 return SOON
+        sight = await self._serve(seen, flight)
+        if not sight.url:
+            return await self._wait_for_answer(seen, flight, sight)
         for gone in seen.state.leaving:
-            await self._voice.release(seen, gone)
+            await self._voice.match(seen, gone)
         return await self._complete(seen, flight)
+
+    async def _serve(self, seen: SeenSlot, flight: Flight) -> Sight:
+        """Keep the candidate up that requests go to since the switch."""
+        sight = await self._driver.ensure(instance(seen, flight.served))
+        await self._voice.show(seen, flight.served, sight.url)
+        await self._voice.record(seen, sight.status)
+        return sight
+
+    async def _wait_for_answer(self, seen: SeenSlot, flight: Flight, sight: Sight) -> float:
+        """It answered before the switch and does not now: that may pass, or else it has failed."""
+        if sight.code:
+            return await self.fail(seen, flight, sight.code, sight.status.message)
+        if self._waited(seen, flight) <= flight.timeout * 1000:
+            return SOON
+        text = f"it answered, and then did not for {flight.timeout:g} seconds"
+        why = sight.status.message
+        return await self.fail(seen, flight, "timed_out", f"{text}: {why}" if why else text)
 
     async def _look(self, seen: SeenSlot, flight: Flight) -> Sight:
         """How the candidate is; the current one, where it stands beside, is kept up meanwhile."""
@@ -180,7 +209,7 @@ class Flying:
     async def _keep_up(self, seen: SeenSlot, current: Served) -> SlotStatus | None:
         """How the current one is. That it can not be kept up is no reason not to replace it."""
         with suppress(Rejected):
-            sight = await self._driver.ensure(instance(seen, current))
+            sight = await self._driver.ensure(instance(seen, current), correct=self._correct)
             if sight.url:
                 await self._voice.show(seen, current, sight.url)
             return sight.status
@@ -188,21 +217,30 @@ class Flying:
 
     async def _enter(self, seen: SeenSlot, flight: Flight, phase: Phase) -> float:
         id = flight.served.id
-        command = EnterPhase(seen.state.slot, id, phase, elapsed(seen))
+        command = EnterPhase(seen.state.slot, id, phase, self._elapsed(seen, flight))
         await self._voice.say(seen, f"{id}/{phase}", command)
         return AT_ONCE
 
     async def _complete(self, seen: SeenSlot, flight: Flight) -> float:
         id = flight.served.id
-        command = CompleteActivation(seen.state.slot, id, elapsed(seen))
+        command = CompleteActivation(seen.state.slot, id, self._elapsed(seen, flight))
         await self._voice.say(seen, f"{id}/complete", command)
         return AT_ONCE
 
+    def _waited(self, seen: SeenSlot, flight: Flight) -> int:
+        """Milliseconds since the phase began."""
+        return self._elapsed(seen, flight) - flight.phases[-1].ms
 
-def elapsed(seen: SeenSlot) -> int:
-    """Milliseconds since the activation under way was asked for."""
-    assert seen.requested_at is not None
-    return max(0, int((datetime.now(UTC) - seen.requested_at).total_seconds() * 1000))
+    def _elapsed(self, seen: SeenSlot, flight: Flight) -> int:
+        """Milliseconds since it was asked for. Clocks that differ, or are set, are believed once,
+        when it is first seen: from then on they change nothing."""
+        id, now = flight.served.id, time.monotonic()
+        if self._began[0] != id:
+            assert seen.requested_at is not None
+            told = (datetime.now(UTC) - seen.requested_at).total_seconds()
+            least = flight.phases[-1].ms / 1000 if flight.phases else 0.0
+            self._began = (id, now - max(told, least))
+        return int((now - self._began[1]) * 1000)
 
 
 def instance(seen: SeenSlot, served: Served) -> Instance:

@@ -13,6 +13,7 @@ import msgspec
 from processors.driver import Driver, DriverUnavailable, Present
 from processors.flight import AT_ONCE, Flying, instance
 from processors.voice import Voice
+from schemas.log import LogUnavailable
 from schemas.message import Rejected
 from schemas.runtime import (
     CompleteDeactivation,
@@ -28,6 +29,12 @@ from schemas.status import SlotStatus
 STEADY, SOON, AWAY, EMPTY = 2.0, 0.3, 1.0, 30.0
 """Seconds between looks: at what serves, at what is going, at a world that does not answer, and at
 a slot with nothing in it."""
+
+LOG_SECONDS = 15.0
+"""How long a slot where nothing is under way is taken to be as it was, unless it has moved."""
+
+DRIFT_SECONDS = 60.0
+"""At most one word in this time about what somebody else keeps changing."""
 
 STRAYS_SECONDS = 60.0
 DRAIN_SECONDS = 60.0
@@ -45,30 +52,55 @@ class Keeper:
         self._slots = slots
         self._driver = driver
         self._voice = voice
-        self._flying = Flying(driver, voice, worker)
+        self._flying = Flying(driver, voice, worker, correct=correct)
         self._correct = correct
         self._cleared: set[str] = set()
-        self._strays_at = 0.0
+        self._seen: SeenSlot | None = None
+        self._seen_at = self._strays_at = float("-inf")
+        self._drift: tuple[tuple[str, ...], float] = ((), 0.0)
+        self._fresh = False
         self._leaving_since: dict[str, float] = {}
 
-    async def look(self, namespace: str, slot: str) -> float:
+    async def look(self, namespace: str, slot: str, newest: int = 0) -> float:
         """Look at the slot, take one step, and say after how many seconds to look again.
 
-        Raises `LogUnavailable` and nats errors.
+        `newest` is the last position at which the slot is known to have moved. Raises
+        `LogUnavailable` and nats errors.
         """
-        seen = await self._slots(namespace, slot)
-        if not seen.state.slot:  # it has no history, but something may stand there all the same
-            state = msgspec.structs.replace(seen.state, slot=slot)
-            seen = msgspec.structs.replace(seen, state=state)
+        seen = await self._see(namespace, slot, newest)
         try:
             return await self._act(seen)
         except DriverUnavailable as error:
             logger.warning("slot %s waits: %s", slot, error)
             return await self._give_up(seen, str(error))
         except Rejected as refusal:
+            self._seen = None
             if refusal.code not in ("fenced", "busy"):
                 raise
             return AT_ONCE  # it moved on while we looked
+
+    async def _see(self, namespace: str, slot: str, newest: int) -> SeenSlot:
+        """The slot as the log says: as it said lately, where nothing is under way, or for as long
+        as the log is away, so that what serves is looked after all the same."""
+        lately, now = self._seen, time.monotonic()
+        if lately is not None and lately.position < newest:
+            lately = None
+        self._fresh = lately is None or now - self._seen_at >= LOG_SECONDS or self._strays_due
+        if lately is not None and not self._fresh:
+            return lately
+        try:
+            seen = await self._slots(namespace, slot)
+        except LogUnavailable:
+            self._fresh = False
+            if lately is None:
+                raise
+            return lately
+        if not seen.state.slot:  # it has no history, but something may stand there all the same
+            state = msgspec.structs.replace(seen.state, slot=slot)
+            seen = msgspec.structs.replace(seen, state=state)
+        quiet = seen.state.flight is None and seen.state.deactivation is None
+        self._seen, self._seen_at = (seen if quiet else None), now
+        return seen
 
     async def _act(self, seen: SeenSlot) -> float:
         state = seen.state
@@ -104,11 +136,22 @@ class Keeper:
             return await self._voice.record(seen, failed)
         if sight.url or sight.status.health == "absent":
             await self._voice.show(seen, current, sight.url)
-        corrected = self._correct and bool(sight.drift)
-        if corrected or {*sight.drift} != {*seen.state.drift}:
-            drift = ReportDrift(seen.state.slot, current.id, sight.drift, corrected)
-            await self._voice.observe(seen, drift)
+        await self._tell_drift(seen, current, sight.drift)
         await self._voice.record(seen, sight.status)
+
+    async def _tell_drift(self, seen: SeenSlot, current: Served, drift: tuple[str, ...]) -> None:
+        """Whoever changes the same back as often as we do is not told of each time."""
+        corrected, now = self._correct and bool(drift), time.monotonic()
+        if not corrected and {*drift} == {*seen.state.drift}:
+            return
+        told, at = self._drift
+        if drift and drift == told and now - at < DRIFT_SECONDS:
+            return
+        command = ReportDrift(seen.state.slot, current.id, drift, corrected)
+        await self._voice.observe(seen, command)
+        self._seen = None
+        if drift:
+            self._drift = (drift, now)
 
     async def _clear(self, seen: SeenSlot) -> bool:
         """Remove what nobody wants any more. True once nothing of it is left."""
@@ -117,11 +160,15 @@ class Keeper:
         for served in gone:
             if not await self._driver.remove(_present(seen, served.id)):
                 return False
-            await self._voice.release(seen, served)
+            await self._voice.match(seen, served)
             self._cleared.add(served.id)
-        if time.monotonic() - self._strays_at < STRAYS_SECONDS:
-            return True
+        if not (self._fresh and self._strays_due):
+            return True  # who is new shall not be taken for a stray
         return await self._clear_strays(seen, current)
+
+    @property
+    def _strays_due(self) -> bool:
+        return time.monotonic() - self._strays_at >= STRAYS_SECONDS
 
     async def _clear_strays(self, seen: SeenSlot, current: str) -> bool:
         """What no event speaks of: left by a log that is not ours any more, or by hand."""
@@ -143,7 +190,7 @@ class Keeper:
                 return SOON
             if not await self._driver.remove(_present(seen, current.id)):
                 return SOON
-            await self._voice.release(seen, current)
+            await self._voice.match(seen, current)
             self._cleared.add(current.id)
         command = CompleteDeactivation(seen.state.slot, leaving.id)
         await self._voice.say(seen, f"{leaving.id}/complete", command)

@@ -19,8 +19,9 @@ STATUS_SECONDS = 1.0
 MOST_PODS = 100
 """Told of one slot: one commit has to hold them."""
 
-ENDPOINT_SECONDS = 600.0
-"""How often an address is said again: what is live is forgotten after an hour."""
+ENDPOINT_SECONDS = 30.0
+"""How often an address is said again: what is live is forgotten after an hour, or with its server,
+and whoever had the lease before may have said another since."""
 
 
 class Endpoints(Protocol):
@@ -31,7 +32,8 @@ class Endpoints(Protocol):
 
 class References(Protocol):
     async def release(self, namespace: str, slot: str, served: Served, context: Context) -> object:
-        """End the slot's reliance on the weights of what left it. Raises `LogUnavailable`."""
+        """End the slot's reliance on the weights of what left it, unless it needs them: then see
+        to it that it relies on them. Raises `LogUnavailable`."""
         ...
 
 
@@ -86,8 +88,8 @@ class Voice:
         """Whether that is what was recorded last."""
         return status == self._recorded
 
-    async def release(self, seen: SeenSlot, served: Served) -> None:
-        """Let go of the weights of what has left."""
+    async def match(self, seen: SeenSlot, served: Served) -> None:
+        """Let go of the weights of what has left, unless it is to come back: then rely on them."""
         context = _context(seen, f"activator/{served.id}/release")
         await self._references.release(seen.namespace, seen.state.slot, served, context)
 

@@ -48,8 +48,10 @@ class Addresses:
 class Stage(Generic[D]):
     """A log, a world and an activator between them, which can be killed and started again."""
 
-    def __init__(self, place: Path, world: D, *, correct: bool = False) -> None:
-        self.log = MemoryLog()
+    def __init__(
+        self, place: Path, world: D, *, correct: bool = False, log: MemoryLog | None = None
+    ) -> None:
+        self.log = log or MemoryLog()
         self.dispatch = Dispatcher(self.log)
         self.slots = SlotsOnLog(self.log, self.log)
         self.world = world
@@ -73,13 +75,13 @@ class Stage(Generic[D]):
             await asyncio.wait({self._running})
             self._running = None
 
-    async def say(self, command: Command) -> None:
-        context = Context(command=str(ULID()), at=datetime.now(UTC), actor="ann")
+    async def say(self, command: Command, at: datetime | None = None) -> None:
+        context = Context(command=str(ULID()), at=at or datetime.now(UTC), actor="ann")
         await self.dispatch(command, context)
 
     async def activate(
         self, model: str, strategy: Strategy = "direct", *, preempt: bool = False,
-        hold: bool = False, seconds: float = 20.0,
+        hold: bool = False, seconds: float = 20.0, at: datetime | None = None,
     ) -> str:  # fmt: skip
         manifest = Manifest(id=model, weights=WeightsSource(target=model), runtime="vllm")
         id = str(ULID())
@@ -87,7 +89,8 @@ class Stage(Generic[D]):
             ActivateModel(
                 SLOT, id, model, 1, manifest, model, "default", strategy, "ann",
                 preempt=preempt, hold=hold, timeout=seconds,
-            )
+            ),
+            at,
         )  # fmt: skip
         return id
 
@@ -129,9 +132,11 @@ class Stage(Generic[D]):
 
 
 @asynccontextmanager
-async def running(place: Path, world: D, *, correct: bool = False) -> AsyncGenerator[Stage[D]]:
+async def running(
+    place: Path, world: D, *, correct: bool = False, log: MemoryLog | None = None
+) -> AsyncGenerator[Stage[D]]:
     """An activator at work, in a world."""
-    stage = Stage(place, world, correct=correct)
+    stage = Stage(place, world, correct=correct, log=log)
     stage.start()
     try:
         yield stage

@@ -22,7 +22,11 @@ class Standing:
 
 @dataclass
 class World:
-    """A `Driver`. What comes up is `loading`, and answers when the test says, or at once."""
+    """A `Driver`. What comes up is `loading`, and answers when the test says, or at once.
+
+    `silent`: models that never answer. `drift`: what somebody else keeps changing. `corrected`: the
+    models that were to be put right.
+    """
 
     replaces_in_place: bool = False
     most_replicas: int = 1
@@ -31,6 +35,9 @@ class World:
     refusal: Rejected | None = None
     failing: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     standing: dict[Present, Standing] = field(default_factory=dict[Present, Standing])
+    silent: set[str] = field(default_factory=set[str])
+    drift: tuple[str, ...] = ()
+    corrected: set[str] = field(default_factory=set[str])
     begun: list[str] = field(default_factory=list[str])
     most_at_once: int = 0
     stirred: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue[tuple[str, str]])
@@ -55,11 +62,13 @@ class World:
     async def ensure(self, instance: Instance, *, correct: bool = True) -> Sight:
         self._answer()
         model = instance.served.model
+        if correct:
+            self.corrected.add(model)
         if self.refusal is not None and model in str(self.refusal):
             raise self.refusal
         present = Present(instance.namespace, instance.slot, instance.served.id)
         if present not in self.standing:
-            health: Health = "ready" if self.quick else "loading"
+            health: Health = "ready" if self.quick and model not in self.silent else "loading"
             self.standing[present] = Standing(instance, health)
             self.begun.append(model)
             self.most_at_once = max(self.most_at_once, len(self.standing))
@@ -68,7 +77,7 @@ class World:
         health = "failed" if code else standing.health
         url = f"http://{model}" if health == "ready" else ""
         status = SlotStatus(health, model, instance.served.id, message, url)
-        return Sight(status=status, url=url, code=code)
+        return Sight(status=status, url=url, code=code, drift=self.drift)
 
     async def idle(self, instance: Instance) -> bool:
         self._answer()

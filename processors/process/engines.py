@@ -1,11 +1,13 @@
 """The programs that serve models here, and the command line of each for a manifest.
 
 One pure function per engine turns typed arguments into flags. Arguments that mean nothing to an
-engine are left out; those it would misunderstand are refused, and so are extra ones that would
-change where it listens, what it serves, or whose code it runs: the driver decides that.
+engine are left out; those it would misunderstand are refused, and so are extra ones that could
+change where it listens, what it serves, which files it opens or whose code it runs: the driver
+decides that. An engine's own list of arguments is open, so only those known for harmless pass.
 """
 
 import importlib.util
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,15 +30,31 @@ ENDINGS: Mapping[Format, Sequence[str]] = {
     "other": (".bin", ".pt", ".pth", ".onnx"),
 }
 LLAMA_CACHE_TYPES = {"float16": "f16", "bfloat16": "bf16", "q8_0": "q8_0", "q4_0": "q4_0"}
-VLLM_RESERVED = (
-    "--host", "--port", "--uds", "--headless", "--config", "--model", "--served-model-name",
-    "--ssl-keyfile", "--ssl-certfile", "--ssl-ca-certs", "--ssl-cert-reqs", "--root-path",
-    "--api-key", "--allowed-local-media-path", "--middleware", "--tool-parser-plugin",
-    "--reasoning-parser-plugin", "--worker-cls", "--worker-extension-cls", "--scheduler-cls",
-    "--logits-processors", "--trust-remote-code", "--tensor-parallel-size", "-tp",
-    "--pipeline-parallel-size", "-pp", "--dtype", "--kv-cache-dtype", "--quantization", "-q",
-    "--max-model-len", "--max-num-seqs", "--gpu-memory-utilization",
+VLLM_EXTRA = frozenset(
+    {
+        "--all2all-backend", "--async-scheduling", "--attention-backend", "--block-size",
+        "--calculate-kv-scales", "--chat-template-content-format", "--convert", "--cpu-offload-gb",
+        "--cuda-graph-sizes", "--cudagraph-capture-sizes", "--data-parallel-size",
+        "--decode-context-parallel-size", "--disable-cascade-attn", "--disable-custom-all-reduce",
+        "--disable-log-requests", "--disable-log-stats", "--disable-sliding-window",
+        "--disable-uvicorn-access-log", "--enable-auto-tool-choice", "--enable-chunked-prefill",
+        "--enable-dbo", "--enable-expert-parallel", "--enable-force-include-usage",
+        "--enable-prefix-caching", "--enable-prompt-tokens-details", "--enforce-eager",
+        "--kv-cache-memory-bytes", "--kv-sharing-fast-prefill", "--language-model-only",
+        "--limit-mm-per-prompt", "--logprobs-mode", "--long-prefill-token-threshold",
+        "--max-cudagraph-capture-size", "--max-logprobs", "--max-long-partial-prefills",
+        "--max-num-batched-tokens", "--max-num-partial-prefills", "--max-seq-len-to-capture",
+        "--mm-encoder-tp-mode", "--mm-processor-cache-gb", "--moe-backend",
+        "--num-gpu-blocks-override", "--override-generation-config", "--prefix-caching-hash-algo",
+        "--reasoning-parser", "--response-role", "--return-tokens-as-token-ids", "--rope-scaling",
+        "--rope-theta", "--runner", "--scheduling-policy", "--seed", "--swap-space", "--task",
+        "--tool-call-parser",
+    }
 )  # fmt: skip
+"""What a manifest may tell vLLM beside what it has fields for. Others open files, talk to hosts or
+import code: `--chat-template`, `--lora-modules`, `--log-config-file` …"""
+
+NUMBER = re.compile(r"-[0-9.]")
 
 
 class Serving(NamedTuple):
@@ -149,7 +167,9 @@ def vllm(serving: Serving) -> tuple[str, ...]:
         ("--gpu-memory-utilization", engine.gpu_memory_utilization),
     )
     trust = ("--trust-remote-code",) if engine.trust_remote_code else ()
-    _check_extra(VLLM, engine.extra, VLLM_RESERVED)
+    if engine.quantization.startswith("-"):
+        raise _refused(f"{engine.quantization} is no quantization", "name one, as in awq")
+    _check_vllm_extra(engine.extra)
     where = ("--host", serving.host, "--port", serving.port)
     what = ("serve", str(serving.model), "--served-model-name", manifest.id)
     return (_vllm_program() or VLLM, *what, *where, *flags, *trust, *engine.extra)
@@ -197,6 +217,18 @@ def _check_llamacpp_extra(extra: Sequence[str]) -> None:
         llama_server.parse(["--model", "m", "--port", "0", *extra])
     except ValueError as error:
         raise _refused(f"{LLAMACPP}: {error}", "correct engine.extra") from error
+
+
+def _check_vllm_extra(extra: Sequence[str]) -> None:
+    for argument in extra:
+        if not argument.startswith("-") or NUMBER.match(argument):
+            continue
+        flag = argument.partition("=")[0].partition(".")[0].replace("_", "-")
+        if flag.replace("--no-", "--", 1) not in VLLM_EXTRA:
+            raise _refused(
+                f"{VLLM}: {argument!r} can not be given as an extra argument",
+                "use the manifest's own fields, or have an engine of its own added to MLLM_ENGINES",
+            )
 
 
 def _check_extra(engine: str, extra: Sequence[str], reserved: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """What a server finds in its environment: little of ours, none of our secrets, and its own."""
 
 import os
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -26,8 +27,19 @@ OFFLINE = {
     "DO_NOT_TRACK": "1",
     "PYTHONUNBUFFERED": "1",
 }
-FORBIDDEN = frozenset({"PATH", "HOME", "ENV", "BASH_ENV", "IFS", "GCONV_PATH", "GLIBC_TUNABLES"})
-FORBIDDEN_FAMILIES = ("LD_", "DYLD_", "PYTHON", "MLLM_")
+FORBIDDEN = frozenset({"ENV", "BASH_ENV", "IFS", "GLIBC_TUNABLES", "TMP", "TEMP", "CC", "CXX",
+                       "HOSTALIASES", "VLLM_API_KEY"})  # fmt: skip
+FORBIDDEN_FAMILIES = ("LD_", "DYLD_", "PYTHON", "MLLM_", "GIT_", "OPENSSL_", "SSL", "MALLOC_",
+                      "HF_HUB_", "TRANSFORMERS_", "LLAMA_", "VLLM_ALLOW_",
+                      "VLLM_SERVER_")  # fmt: skip
+FORBIDDEN_PARTS = re.compile(
+    r"PATH|DIR|HOME|ROOT|LIB|PLUGIN|PRELOAD|INJECT|MODULE|TOOL|TRACE|CONF|FILE|CACHE|FLAGS|OPTIONS"
+    r"|OPTS|EXEC|COMPILER|CUDACXX|PROXY|ENDPOINT|OFFLINE|DEVICE|INSECURE"
+)
+"""Parts of names that say what is loaded or run, which files are read or written, whom it talks to,
+or which cards it has: libraries and compilers ask the environment for all of these."""
+
+HARMLESS = frozenset({"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"})
 DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
@@ -36,15 +48,27 @@ def check(manifest: Manifest) -> None:
     for variable in manifest.env:
         if variable.config_map is not None:
             raise _unsupported(f"the variable {variable.name} comes from a config map")
-        if variable.name in FORBIDDEN or variable.name.startswith(FORBIDDEN_FAMILIES):
+        if _is_ours(variable.name):
             raise Rejected(
                 "invalid_environment",
                 f"a manifest can not set {variable.name} of a local process",
-                remedy=f"leave {variable.name} out of env",
+                remedy=f"leave {variable.name} out of env, or have MLLM_ENGINES set it",
             )
     for volume in manifest.volumes:
         if volume.claim or volume.config_map or volume.secret:
             raise _unsupported(f"the volume {volume.name} is to be mounted")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether it decides what code runs, what that may reach, or anything else of the driver's."""
+    upper = name.upper()
+    if upper in HARMLESS:
+        return False
+    return (
+        upper in FORBIDDEN
+        or upper.startswith(FORBIDDEN_FAMILIES)
+        or FORBIDDEN_PARTS.search(upper) is not None
+    )
 
 
 async def declared(manifest: Manifest, namespace: str, secrets: Secrets) -> Mapping[str, str]:

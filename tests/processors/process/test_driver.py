@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from processors.driver import DriverUnavailable, Present
-from processors.process import holding, launch, starting
+from processors.process import environment, holding, launch, starting
 from processors.process.life import Manners
 from processors.process.places import KEPT_LOGS
 from schemas.manifest import ConfigMapKey, EngineArguments, EnvVar, SecretKey
@@ -453,8 +453,34 @@ async def test_an_environment_that_a_process_can_not_have_is_refused(here: Machi
     assert config.code == "unsupported_by_runtime"
     secret = await refusal(here, variables=(EnvVar("A", secret=SecretKey("none")),))
     assert secret.code == "secret_not_found"
-    for name in ("LD_PRELOAD", "PYTHONPATH", "PATH", "MLLM_INSTANCE"):
-        assert (await refusal(here, env={name: "/tmp"})).code == "invalid_environment"
+    assert (await refusal(here, env={"LD_PRELOAD": "/tmp"})).code == "invalid_environment"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PATH", "HOME", "PYTHONPATH", "MLLM_INSTANCE", "GGML_BACKEND_PATH", "NCCL_NET_PLUGIN",
+        "VLLM_LOGGING_CONFIG_PATH", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "TRITON_PTXAS_PATH",
+        "CUDA_INJECTION64_PATH", "OMP_TOOL_LIBRARIES", "OPENSSL_CONF", "SSLKEYLOGFILE", "CC",
+        "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "https_proxy", "LLAMA_API_KEY", "TMPDIR",
+    ],
+)  # fmt: skip
+def test_a_manifest_does_not_decide_what_code_a_server_runs_or_what_it_reaches(name: str) -> None:
+    manifest = instance(env={name: "x"}).served.manifest
+
+    with pytest.raises(Rejected) as raised:
+        environment.check(manifest)
+
+    assert raised.value.code == "invalid_environment"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["VLLM_LOGGING_LEVEL", "VLLM_ATTENTION_BACKEND", "PYTORCH_CUDA_ALLOC_CONF", "OMP_NUM_THREADS",
+     "NCCL_DEBUG", "HF_TOKEN"],
+)  # fmt: skip
+def test_a_manifest_may_say_how_a_server_goes_about_it(name: str) -> None:
+    environment.check(instance(env={name: "x"}).served.manifest)
 
 
 async def test_a_running_server_is_not_asked_for_what_it_was_started_with(here: Machine) -> None:

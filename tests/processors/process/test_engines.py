@@ -84,6 +84,14 @@ def test_remote_code_is_not_trusted_unless_it_is_said() -> None:
         ["--middleware", "x.y"],
         ["-tp", "8"],
         ["-q", "awq"],
+        ["-qawq"],
+        ["--lora-modules", "other=/srv/weights/other/model"],
+        ["--log-config-file=/srv/weights/mine/logging.json"],
+        ["--kv-transfer-config.kv_connector_module_path", "x.y"],
+        ["--speculative_config", '{"model": "/srv/weights/other/model"}'],
+        ["--otlp-traces-endpoint", "http://169.254.169.254"],
+        ["-O.backend", "x.y"],
+        ["--", "x"],
     ],
 )
 def test_extra_arguments_do_not_decide_what_the_driver_or_the_manifest_does(
@@ -93,6 +101,23 @@ def test_extra_arguments_do_not_decide_what_the_driver_or_the_manifest_does(
         with pytest.raises(Rejected) as raised:
             engine(serving(extra=extra))
         assert raised.value.code == "invalid_engine_arguments"
+
+
+def test_vllm_opens_no_file_for_a_chat_template() -> None:
+    with pytest.raises(Rejected, match="--chat-template"):
+        vllm(serving(extra=["--chat-template", "/etc/passwd"]))
+
+
+def test_extra_arguments_that_only_tune_pass() -> None:
+    extra = ["--enable_prefix_caching", "--no-enable-chunked-prefill", "--seed", "-1",
+             "--limit-mm-per-prompt.image=2", "--max-num-batched-tokens=4096"]  # fmt: skip
+
+    assert list(vllm(serving(extra=extra))[-len(extra) :]) == extra
+
+
+def test_no_value_becomes_another_flag() -> None:
+    with pytest.raises(Rejected, match="no quantization"):
+        vllm(serving(quantization="--allowed-local-media-path=/"))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ what we want changes.
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
 from processors.driver import DriverUnavailable, Instance, Present, Sight
+from processors.kserve import pods as of_pod
 from processors.kserve import service
 from processors.kserve.cluster import Cluster, Object, Selection
 from processors.kserve.drift import drift
@@ -185,13 +187,15 @@ class KServeDriver:
                 raise
 
     async def _left(self, present: Present) -> bool:
-        """Whether anything of it is left: its object, or pods that have yet to end."""
+        """Whether anything of it is left: its object, or pods that have yet to end. Those that are
+        kept for their logs, or because nobody hears of their node any more, would be for ever."""
         for name in service.names(present.namespace, present.slot):
             found = await one(self._cluster, self._kind, name, Service)
             if found is not None and service.whose(found) == present:
                 return True
         own = Selection(f"{service.ACTIVATION}={present.activation}")
-        return bool(await every(self._cluster, Wanted(PODS, Pod, own)))
+        pods, now = await every(self._cluster, Wanted(PODS, Pod, own)), datetime.now(UTC)
+        return not all(of_pod.ended(pod) or of_pod.lost(pod, now) for pod in pods)
 
 
 def _refused(instance: Instance, error: ClusterError) -> Sight:

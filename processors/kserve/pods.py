@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 from processors.kserve.kinds import Container, Pod, SaidContainer, Terminated
 from processors.kserve.service import ACTIVATION
@@ -23,6 +24,7 @@ TROUBLES = frozenset(
 """What a container may wait for that mostly takes somebody to put it right."""
 
 MESSAGE_LIMIT = 500
+LOST_AFTER = timedelta(minutes=2)
 GPU = re.compile(r"(^|/)(gpu|mig-[a-z0-9.]+|.*\.shared)$")
 """Resources that are GPUs, or parts of one: nvidia.com/gpu, amd.com/gpu, nvidia.com/mig-1g.5gb."""
 
@@ -40,6 +42,12 @@ def ready(pod: Pod) -> bool:
 def ended(pod: Pod) -> bool:
     """Whether it has run to its end, and holds nothing any more."""
     return pod.status.phase in ("Succeeded", "Failed")
+
+
+def lost(pod: Pod, now: datetime) -> bool:
+    """Whether it should have been gone for long: its node, which would say so, does not answer."""
+    due = pod.metadata.deletion_timestamp  # by then, its time to end included
+    return due is not None and now - datetime.fromisoformat(due) > LOST_AFTER
 
 
 def gpus(pod: Pod, resource: str = "") -> int:

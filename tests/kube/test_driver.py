@@ -279,6 +279,18 @@ async def test_removing_is_done_once_its_pods_are_gone_too(world: World) -> None
     assert await world.driver.remove(present(wanted))
 
 
+async def test_a_pod_that_has_ended_and_is_kept_for_its_logs_is_not_waited_for(
+    world: World,
+) -> None:
+    old, new = instance("old"), instance("new")
+    await world.driver.ensure(old)
+    await world.hand.pod("evicted", SLOT, old.served.id)
+    await world.hand.pod_status("evicted", phase="Failed", reason="Evicted")
+    await world.driver.ensure(new)
+
+    assert await world.driver.remove(present(old))
+
+
 async def test_what_another_activation_has_taken_over_is_not_removed(world: World) -> None:
     old, new = instance("old"), instance("new")
     await world.driver.ensure(old)

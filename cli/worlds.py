@@ -1,21 +1,24 @@
 """The world that models run in, as `MLLM_RUNTIME` has it: processes here, or a cluster's KServe."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
 
 from cli.assembling import Parts
+from gateway.ports import keyless
 from processors.driver import Driver
 from processors.inspection import World
 from processors.lease import FileLease, Lease, PostgresLease
 from processors.process.driver import ProcessDriver
 from processors.process.engines import Engines
+from processors.process.keys import EngineKeys
 from processors.process.life import Manners
 from processors.process.recipes import Recipes
 from processors.process.workloads import ProcessWorkloads
 from processors.process.world import ProcessWorld
 from processors.store import Store
+from schemas.live import Endpoint
 from schemas.workloads import Workloads
 
 
@@ -29,6 +32,7 @@ class Running(msgspec.Struct, frozen=True):
     workloads: Workloads
     world: World
     lease: Lease
+    engine_key: Callable[[Endpoint], str] = keyless
 
 
 @asynccontextmanager
@@ -65,4 +69,5 @@ def _processes(parts: Parts) -> Running:
         ProcessWorkloads(settings.data_dir, recipes),
         ProcessWorld(settings.data_dir, store, recipes, parts.secrets),
         FileLease(settings.data_dir / "runtime" / "activator.lock"),
+        EngineKeys(settings.data_dir),
     )

@@ -14,7 +14,7 @@ from schemas.catalog import ModelChange
 from schemas.checks import Inspector
 from schemas.idempotency import IdempotencyKeys
 from schemas.job import Order
-from schemas.live import JobLogs, LiveState
+from schemas.live import Endpoint, JobLogs, LiveState
 from schemas.log import Dispatch, EventLog, Outcome
 from schemas.manifest import Manifest
 from schemas.message import Context
@@ -26,6 +26,11 @@ from schemas.workloads import Workloads
 
 Db: TypeAlias = AsyncConnection[Any]
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Db]]
+EngineKey: TypeAlias = Callable[[Endpoint], str]
+
+
+def keyless(endpoint: Endpoint) -> str:
+    return ""
 
 
 class Orders(Protocol):
@@ -77,7 +82,7 @@ class Activations(Protocol):
 
 class Ports(msgspec.Struct, frozen=True):
     """Everything the application needs from outside, in one place. `most_replicas` is what the
-    runtime can have of one model."""
+    runtime can have of one model; `engine_key` what an engine has to be shown, or nothing."""
 
     log: EventLog
     dispatch: Dispatch
@@ -98,6 +103,7 @@ class Ports(msgspec.Struct, frozen=True):
     version: str
     runtime: str = "process"
     most_replicas: int = 1
+    engine_key: EngineKey = keyless
 
 
 Handed: TypeAlias = NamedDependency[SkipValidation[Ports]]

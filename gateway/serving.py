@@ -23,7 +23,7 @@ from gateway.connections import Connection, Connections
 from gateway.ending import end
 from gateway.engines import Exchange, Gone, Head, Refused, Request, begin
 from gateway.passing import Body, TooLarge, outgoing, returned
-from gateway.ports import Handed
+from gateway.ports import EngineKey, Handed
 from gateway.problems import answer, problem
 from schemas.live import Endpoint
 from schemas.log import LogUnavailable
@@ -91,13 +91,21 @@ class Whereabouts:
 class Place:
     """Where one request goes: `now` is where the slot answered when it was last looked at."""
 
-    def __init__(self, look: Look, now: Endpoint) -> None:
+    def __init__(self, look: Look, now: Endpoint, key: EngineKey) -> None:
         self._look = look
+        self._key = key
         self.now = now
 
     async def look(self) -> None:
         """Raises `NotServing`."""
         self.now = await self._look()
+
+    async def begin(self, request: Request) -> Exchange:
+        """Go there, with the key that whoever serves there asks for. Raises `Refused`."""
+        if key := self._key(self.now):
+            shown = (b"authorization", f"Bearer {key}".encode())
+            request = request._replace(headers=[*request.headers, shown])
+        return await begin(self.now.url, request)
 
 
 class Passage:
@@ -139,7 +147,7 @@ class Passage:
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                async with self._sent(await begin(self._place.now.url, self._request)) as exchange:
+                async with self._sent(await self._place.begin(self._request)) as exchange:
                     head = await self._head(exchange)
                     if head is not None:
                         yield exchange, head
@@ -218,7 +226,7 @@ class Serving(Controller):
         own = {"x-request-id": caller.request_id, "traceparent": caller.traceparent}
         asked = outgoing(request.scope, slot, own)
         look = partial(self._whereabouts.find, ports.live.endpoint, caller.namespace, slot)
-        place = Place(look, await look())
+        place = Place(look, await look(), ports.engine_key)
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             passage = Passage(place, asked, receive, send)

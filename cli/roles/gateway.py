@@ -88,4 +88,5 @@ async def ports(parts: Parts, models: Running) -> Ports:
         version=VERSION,
         runtime=settings.runtime,
         most_replicas=models.driver.most_replicas,
+        engine_key=models.engine_key,
     )

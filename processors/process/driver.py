@@ -16,6 +16,7 @@ from processors.process import holding, logs, places, sights, starting
 from processors.process.devices import Cards, pick
 from processors.process.environment import environment
 from processors.process.holding import Facts
+from processors.process.keys import EngineKeys
 from processors.process.life import Life, Manners, bury
 from processors.process.places import Place
 from processors.process.recipes import Recipe, Recipes
@@ -32,6 +33,7 @@ class ProcessDriver:
     def __init__(self, data_dir: Path, recipes: Recipes, manners: Manners | None = None) -> None:
         self._root = places.runtime(data_dir)
         self._recipes = recipes
+        self._keys = EngineKeys(data_dir)
         self._manners = manners or Manners()
         self._cards = Cards()
         self._node = platform.node()
@@ -102,7 +104,8 @@ class ProcessDriver:
             return  # the next look finds it free
         facts = await self._facts(life, instance, recipe)
         life.secrets = recipe.secrets
-        env = environment(life.place, facts, recipe.variables)
+        key = await asyncio.to_thread(self._keys.variables, life.place)
+        env = environment(life.place, facts, recipe.variables, key)
         life.start(recipe.command(facts.port), env, facts)
 
     async def _facts(self, life: Life, instance: Instance, recipe: Recipe) -> Facts:

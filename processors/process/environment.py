@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from processors.process.holding import MARKER, Facts
+from processors.process.keys import NAMES
 from processors.process.launch import FACTS
 from processors.process.places import Place
 from schemas.manifest import EnvVar, Manifest
@@ -28,7 +29,7 @@ OFFLINE = {
     "PYTHONUNBUFFERED": "1",
 }
 FORBIDDEN = frozenset({"ENV", "BASH_ENV", "IFS", "GLIBC_TUNABLES", "TMP", "TEMP", "CC", "CXX",
-                       "HOSTALIASES", "VLLM_API_KEY"})  # fmt: skip
+                       "HOSTALIASES", *NAMES})  # fmt: skip
 FORBIDDEN_FAMILIES = ("LD_", "DYLD_", "PYTHON", "MLLM_", "GIT_", "OPENSSL_", "SSL", "MALLOC_",
                       "HF_HUB_", "TRANSFORMERS_", "LLAMA_", "VLLM_ALLOW_",
                       "VLLM_SERVER_")  # fmt: skip
@@ -77,11 +78,13 @@ async def declared(manifest: Manifest, namespace: str, secrets: Secrets) -> Mapp
     return {variable.name: await _value(variable, namespace, secrets) for variable in manifest.env}
 
 
-def environment(place: Place, facts: Facts, own: Mapping[str, str]) -> dict[str, str]:
-    """All of it. `own` are the manifest's variables."""
+def environment(
+    place: Place, facts: Facts, own: Mapping[str, str], key: Mapping[str, str]
+) -> dict[str, str]:
+    """All of it. `own` are the manifest's variables; `key` those that tell what to ask for."""
     devices = {name: ",".join(facts.devices) for name in DEVICES} if facts.devices else {}
     ours = {MARKER: place.marker, FACTS: msgspec.json.encode(facts).decode()}
-    return {**inherited(os.environ), **OFFLINE, **devices, **own, **ours}
+    return {**inherited(os.environ), **OFFLINE, **devices, **own, **key, **ours}
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ library and xllamacpp are imported, the latter when it is really run.
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ DECIDED = ("--host", "--port", "--model", "--alias", "--ctx-size", "--parallel",
            "--n-gpu-layers", "--cache-type-k", "--cache-type-v")  # fmt: skip
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl")
 POOLING = ("none", "mean", "cls", "last", "rank")
+
+KEY = "LLAMA_API_KEY"
+"""The variable with what it asks for before it answers anything but /health and /v1/models."""
 
 WHOLE = {
     "--batch-size": "n_batch",
@@ -98,6 +102,8 @@ def parameters(xllamacpp: Any, arguments: argparse.Namespace) -> Any:
     params.n_parallel = arguments.parallel or -1
     params.kv_unified = not (arguments.parallel and arguments.ctx_size)
     _manners(params)
+    if key := os.environ.get(KEY):
+        params.api_keys = [key]
     _set_enums(xllamacpp, params, arguments)
     if arguments.threads:
         params.cpuparams.n_threads = arguments.threads

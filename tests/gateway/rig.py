@@ -32,7 +32,7 @@ from commands.ordering import Orders
 from gateway.app import DEFAULTS, create_app
 from gateway.ending import end
 from gateway.listening import listen
-from gateway.ports import Ports
+from gateway.ports import EngineKey, Ports, keyless
 from gateway.settings import Settings
 from processors import job_logs, live
 from processors.job_logs import Logs, LogStreamNames
@@ -115,6 +115,7 @@ class Rig:
         self.lines = Logs(connection, LogStreamNames(prefix))
         self.keys = Forgetful(connection, KeyNames(prefix))
         self.secrets = FileSecrets(home / "secrets")
+        self.engine_key: EngineKey = keyless
         self.database_url = ""
         self.admin = ""
         self.app: Litestar
@@ -147,6 +148,7 @@ class Rig:
             epoch=lambda: EPOCH,
             version="1.2.3",
             most_replicas=4,
+            engine_key=lambda there: self.engine_key(there),
         )
 
     def context(self, namespace: str = "default") -> Context:

@@ -175,6 +175,17 @@ async def test_an_engine_gives_no_orders_to_proxies_nor_for_the_whole_origin(
     assert not answer.headers.keys() & {name.lower() for name in names}
 
 
+async def test_an_engine_is_shown_the_key_of_its_own_activation(gate: Rig, model: Engine) -> None:
+    async with engine("second") as second:
+        gate.engine_key = lambda there: f"key of {there.activation}"
+        await gate.ask("GET", f"{PATH}/models")
+        await serves(gate, second)
+        await gate.ask("GET", f"{PATH}/models")
+
+        for one in (model, second):
+            assert one.asked[0].headers["authorization"] == f"Bearer key of activation-{one.name}"
+
+
 async def test_the_namespace_is_not_passed_on_in_any_spelling(gate: Rig, model: Engine) -> None:
     await gate.ask("GET", f"{PATH}/models?%6eamespace=default&a=1&namespace=default")
 

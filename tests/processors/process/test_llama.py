@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from cli.loopback_hub.demo import DEMO_CHATS, demo_chats
 from cli.loopback_hub.gguf import speaking
+from processors.process.keys import EngineKeys
 from schemas.manifest import EngineArguments
 from tests.processors.process.rig import QUICK, Machine, instance, living, machine
 
@@ -23,17 +25,17 @@ async def here(tmp_path: Path) -> AsyncGenerator[Machine]:
         yield made
 
 
-def posted(url: str, body: Mapping[str, object]) -> Any:
-    request = urllib.request.Request(
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def posted(url: str, body: Mapping[str, object], key: str) -> Any:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.load(answer)
 
 
-async def asked(url: str, words: str) -> Any:
+async def asked(here: Machine, url: str, words: str) -> Any:
     body = {"messages": [{"role": "user", "content": words}], "max_tokens": 64}
-    return await asyncio.to_thread(posted, f"{url}/v1/chat/completions", body)
+    key = EngineKeys(here.data).of(here.place())
+    return await asyncio.to_thread(posted, f"{url}/v1/chat/completions", body, key)
 
 
 async def test_a_tiny_model_is_served_answers_and_is_stopped(here: Machine) -> None:
@@ -42,8 +44,10 @@ async def test_a_tiny_model_is_served_answers_and_is_stopped(here: Machine) -> N
     wanted = instance(runtime="", target="spoken", engine=engine)
 
     sight = await here.serves(wanted)
-    answer = await asked(sight.url, "Who are you? Wer bist du, 你好?")
+    answer = await asked(here, sight.url, "Who are you? Wer bist du, 你好?")
     family = here.processes()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        await asyncio.to_thread(posted, f"{sight.url}/v1/chat/completions", {}, "another's")
 
     assert answer["choices"][0]["message"]["content"].strip() == SENTENCE
     assert answer["model"] == "tiny"
@@ -60,7 +64,7 @@ async def test_both_models_of_the_demo_say_who_they_are(here: Machine) -> None:
         wanted = instance(runtime="llamacpp", target=name)
 
         sight = await here.serves(wanted)
-        answer = await asked(sight.url, "hello")
+        answer = await asked(here, sight.url, "hello")
 
         assert answer["choices"][0]["message"]["content"].strip() == DEMO_CHATS[repo.id]
         await here.removed(wanted)

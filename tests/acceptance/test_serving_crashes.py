@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -112,7 +113,8 @@ def kill_up(machine: Machine) -> None:
     served = set(processes(machine))
     others = random.choice([set[psutil.Process](), set(up.children(recursive=True)) - served])
     for process in {up} | others:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it died with one that was killed before it
+            process.kill()
 
 
 def kill_machines(machine: Machine, hub: Hub, rounds: int) -> None:

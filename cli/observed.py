@@ -27,6 +27,10 @@ class ObservedLog:
         with LOAD.labels(stream.aggregate).time():
             return await self._log.load(stream, fresh=fresh)
 
+    async def last(self, stream: Stream, *, fresh: bool = False) -> Commit | None:
+        with LOAD.labels(stream.aggregate).time():
+            return await self._log.last(stream, fresh=fresh)
+
     async def append(
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:

@@ -29,13 +29,18 @@ ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class Decider(Generic[S, C, E]):
-    """One aggregate: what it starts as, what it allows, and what its events mean."""
+    """One aggregate: what it starts as, what it allows, and what its events mean.
+
+    `by_last`: its last commit alone says what it is, so that the others need not be read. Commands
+    are then told from those granted before by what they ask for, unless they were the last.
+    """
 
     aggregate: str
     initial: S
     decide: Callable[[S, C], Sequence[E]]
     evolve: Callable[[S, E], S]
     id: Callable[[C], str]
+    by_last: bool = False
 
     def fold(self, events: Iterable[E]) -> S:
         return reduce(self.evolve, events, self.initial)
@@ -66,7 +71,7 @@ async def handle(log: EventLog, decider: Decider[S, C, E], command: C, context: 
     stream = Stream(context.namespace, decider.aggregate, decider.id(command))
     doubt: Conflict | Ambiguous | None = None
     for fresh in (False, *repeat(True, ATTEMPTS)):
-        history = tuple(await log.load(stream, fresh=fresh))
+        history = await _read(log, stream, by_last=decider.by_last, fresh=fresh)
         if done := granted(history, context):
             return Outcome(history, done)
         try:
@@ -86,6 +91,14 @@ async def handle(log: EventLog, decider: Decider[S, C, E], command: C, context: 
     if isinstance(doubt, Ambiguous):
         raise LogUnavailable(str(doubt)) from doubt
     raise Rejected("busy", f"{stream} kept moving through {ATTEMPTS} attempts") from doubt
+
+
+async def _read(log: EventLog, stream: Stream, *, by_last: bool, fresh: bool) -> tuple[Commit, ...]:
+    """Of a history, as much as is needed to decide."""
+    if not by_last:
+        return tuple(await log.load(stream, fresh=fresh))
+    last = await log.last(stream, fresh=fresh)
+    return (last,) if last is not None else ()
 
 
 def granted(history: Sequence[Commit], context: Context) -> Commit | None:

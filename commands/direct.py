@@ -100,11 +100,22 @@ class DirectReader:
 
     async def newest(self, subject: str) -> int:
         """The last sequence on a subject as the stream's leader knows it; 0 when there is none."""
-        try:
-            message = await self._js.get_last_msg(self._stream, subject, direct=False)
-        except NotFoundError:
-            return 0
-        return message.seq or 0
+        last = await self.last(subject, fresh=True)
+        return last.position if last is not None else 0
+
+    async def last(self, subject: str, *, fresh: bool) -> Stored | None:
+        """The last message on a subject: as the stream's leader knows it, or whoever is asked."""
+        while True:
+            try:
+                found = await self._js.get_last_msg(self._stream, subject, direct=not fresh)
+            except NotFoundError:
+                return None
+            except NoRespondersError:  # as while a server starts or a stream is being made
+                if fresh:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return Stored(found.seq or 0, found.headers or {}, found.data or b"")
 
     async def _ask(self, ask: _Ask) -> tuple[list[Stored], bool]:
         while True:

@@ -119,6 +119,15 @@ class JetStreamLog:
         except (TimeoutError, NatsError, APIError) as error:
             raise LogUnavailable(f"{stream} can not be read: {_why(error)}") from error
 
+    async def last(self, stream: Stream, *, fresh: bool = False) -> Commit | None:
+        subject = self._names.subject(stream)
+        try:
+            async with asyncio.timeout(self._patience):
+                stored = await self._reader.last(subject, fresh=fresh)
+        except (TimeoutError, NatsError, APIError) as error:
+            raise LogUnavailable(f"{stream} can not be read: {_why(error)}") from error
+        return _commit(stored) if stored is not None else None
+
     async def append(
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:

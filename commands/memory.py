@@ -19,6 +19,10 @@ class MemoryLog:
     async def load(self, stream: Stream, *, fresh: bool = False) -> Sequence[Commit]:
         return tuple(self._streams.get(stream.path, ()))
 
+    async def last(self, stream: Stream, *, fresh: bool = False) -> Commit | None:
+        history = await self.load(stream, fresh=fresh)
+        return history[-1] if history else None
+
     async def append(
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:

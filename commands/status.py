@@ -16,4 +16,6 @@ def evolve(_: SlotStatus, event: StatusEvent) -> SlotStatus:
     return event.status
 
 
-decider = Decider(AGGREGATE, SlotStatus(), decide, evolve, lambda command: command.slot)
+decider = Decider(
+    AGGREGATE, SlotStatus(), decide, evolve, lambda command: command.slot, by_last=True
+)

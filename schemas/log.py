@@ -163,6 +163,13 @@ class EventLog(Protocol):
         """
         ...
 
+    async def last(self, stream: Stream, *, fresh: bool = False) -> Commit | None:
+        """The newest commit of one aggregate, however long its history; None when it has none.
+
+        Raises `LogUnavailable`.
+        """
+        ...
+
     async def append(
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:
@@ -186,7 +193,8 @@ class EventLog(Protocol):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a command: the aggregate's history, ending with whatever was decided.
+    """What became of a command: the aggregate's history, ending with whatever was decided; of an
+    aggregate that is what was said last, that alone.
 
     `commit` is the one that granted the command, now or the first time it was asked; None when
     nothing needed to happen.

@@ -43,6 +43,10 @@ class Troubled:
         self.loads.append(fresh)
         return await self.memory.load(stream, fresh=fresh)
 
+    async def last(self, stream: Stream, *, fresh: bool = False) -> Commit | None:
+        history = await self.load(stream, fresh=fresh)
+        return history[-1] if history else None
+
     async def append(
         self, stream: Stream, at: Head, events: Sequence[AnyEvent], context: Context
     ) -> Commit:

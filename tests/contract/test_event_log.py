@@ -13,6 +13,7 @@ from schemas.job import CancelJob, JobProgress, PauseJob, RequestJob, VerifySpec
 from schemas.log import MAX_COMMIT_BYTES, Commit, Conflict, EventLog, Head, broken_link, head
 from schemas.message import Context, Rejected
 from tests.contract.logs import START, STARTED, context, following, progress, read, stream
+from tests.support import eventually
 
 J1, J2 = stream("j1"), stream("j2")
 SLY = (
@@ -42,6 +43,21 @@ async def test_an_aggregate_that_never_was_has_no_history(log: EventLog) -> None
     assert list(await log.load(J1)) == []
     assert list(await log.load(J1, fresh=True)) == []
     assert await log.end() == 0
+
+
+async def test_the_last_of_a_history_is_read_alone(log: EventLog) -> None:
+    assert await log.last(J1) is None
+    assert await log.last(J1, fresh=True) is None
+    written = await several(log, 3)
+    other = await log.append(J2, Head(), [STARTED], context("c9", actor=SLY[0]))
+
+    assert await log.last(J1, fresh=True) == written[-1]
+    assert await log.last(J2, fresh=True) == other
+
+    async def heard() -> bool:  # a replica may be behind
+        return (await log.last(J1), await log.last(J2)) == (written[-1], other)
+
+    await eventually(heard)
 
 
 async def test_a_history_is_loaded_in_the_order_it_happened(log: EventLog) -> None:

@@ -27,6 +27,8 @@ Nodes: TypeAlias = Callable[[], Awaitable[Sequence[Node]]]
 
 NODES_SECONDS = 3.0
 FRESH_SECONDS = 10.0
+AT_ONCE = 3
+"""Repositories whose headers are read at a time: a stranger wrote them, and some are big."""
 
 
 class Advice:
@@ -41,6 +43,7 @@ class Advice:
         self._nodes = nodes
         self._seen: Sequence[Node] = ()
         self._due = 0.0
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def profiles(self) -> Sequence[GpuProfile]:
         return gpus.with_nodes(gpus.shipped().gpus, await self._machines())
@@ -74,7 +77,8 @@ class Advice:
         )
 
     async def model_info(self, repo: str, revision: str, token: str = "") -> ModelInfo:
-        found = await facts_of(self._hub, repo, revision, token)
+        async with self._turns:
+            found = await facts_of(self._hub, repo, revision, token)
         known = architectures.support(found.facts, await self.supported_models())
         listing = found.listing
         return ModelInfo(repo, revision, listing.commit, listing.license, found.facts, known)

@@ -21,11 +21,11 @@ from schemas.facts import Facts
 
 MOST_CONFIG = 10 << 20
 MOST_TOKENIZER = 32 << 20
-MOST_INDEX = 100 << 20
+MOST_INDEX = 48 << 20
 MOST_BYTES = 512 << 20
 MOST_PARAMETERS = 1 << 60
 MOST_SHARDS = 2_000
-MOST_TENSORS = 2_000_000
+MOST_TENSORS = 600_000
 MOST_NAMED = 8_000
 """Letters that the names of GGUF files may take: facts are kept in the log."""
 
@@ -106,8 +106,7 @@ def _of_gguf(source: Source, notes: Notes, file: str, models: int) -> Facts:
     if models > 1:
         notes.add(f"there are {models} GGUF models; this is {file}")
     try:
-        parts = _parts(source, file)
-        headers = [gguf.header_of(source, part) for part in parts]
+        headers = _headers(source, _parts(source, file))
     except Unreadable as error:
         notes.add(str(error))
         return Facts(format="gguf", weight_bytes=source.files.get(file, 0))
@@ -208,6 +207,18 @@ def _shards(source: Source, notes: Notes) -> Sequence[str]:
     top = [path for path in found if "/" not in path]
     own = [path for path in top if not path.startswith(("consolidated", "adapter_"))]
     return own or top or found
+
+
+def _headers(source: Source, parts: Sequence[str]) -> Sequence[gguf.Header]:
+    """Raises `Unreadable`."""
+    headers: list[gguf.Header] = []
+    tensors = 0
+    for part in parts:
+        headers.append(gguf.header_of(source, part))
+        tensors += len(headers[-1].tensors)
+        if tensors > MOST_TENSORS:
+            raise Unreadable(f"{part}: more than {MOST_TENSORS:,} tensors up to here")
+    return headers
 
 
 def _parts(source: Source, file: str) -> Sequence[str]:

@@ -58,6 +58,13 @@ HOSTILE_SAFETENSORS: Mapping[str, bytes] = {
     "a negative shape": safetensors(entry(shape=[-2, -2])) + b"\0" * 16,
     "numbers beyond 64 bits": safetensors(entry(shape=[10**30])) + b"\0" * 16,
     "fractions": safetensors(entry(shape=[2.5])) + b"\0" * 16,
+    "more tensors than any model has": safetensors(
+        b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+        + b"".join(
+            b',"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % n for n in range(200_000)
+        )
+        + b"}"
+    ),
     "bytes that are no text": safetensors(b'{"\xff\xfe": 1}'),
     "the same bytes a thousand times": safetensors(
         json.dumps(
@@ -77,6 +84,7 @@ def test_a_damaged_safetensors_file_is_noted(tmp_path: Path, content: bytes) -> 
 
     assert facts.format == "safetensors"
     assert facts.parameters == 0
+    assert not facts.dtypes
     assert any(note.startswith("model.safetensors: ") for note in facts.notes)
 
 

@@ -46,7 +46,7 @@ class Flying:
         self._voice = voice
         self._worker = worker
         self._correct = correct
-        self._began = ("", 0.0)
+        self._began = self._silent = ("", 0.0)
 
     async def step(self, seen: SeenSlot, flight: Flight) -> float:
         """Do what comes next; say after how many seconds to look again.
@@ -142,9 +142,11 @@ class Flying:
         sight = await self._look(seen, flight)
         if sight.code:
             return await self.fail(seen, flight, sight.code, sight.status.message)
-        if flight.promoted and sight.url:
-            return await self._enter(seen, flight, "switch")
-        return SOON
+        if not flight.promoted:
+            return SOON
+        if not sight.url:
+            return await self._wait_for_answer(seen, flight, sight)
+        return await self._enter(seen, flight, "switch")
 
     async def _switch(self, seen: SeenSlot, flight: Flight) -> float:
         sight = await self._serve(seen, flight)
@@ -159,7 +161,7 @@ class Flying:
         sight = await self._serve(seen, flight)
         if not sight.url:
             return await self._wait_for_answer(seen, flight, sight)
-        waited = self._waited(seen, flight)
+        waited = self._elapsed(seen, flight) - flight.phases[-1].ms
         if waited < DRAIN_AT_LEAST:
             return SOON
         idle = [await self._driver.idle(instance(seen, gone)) for gone in seen.state.leaving]
@@ -183,13 +185,18 @@ class Flying:
         sight = await self._driver.ensure(instance(seen, flight.served))
         await self._voice.show(seen, flight.served, sight.url)
         await self._voice.record(seen, sight.status)
+        if sight.url:
+            self._silent = ("", 0.0)
         return sight
 
     async def _wait_for_answer(self, seen: SeenSlot, flight: Flight, sight: Sight) -> float:
-        """It answered before the switch and does not now: that may pass, or else it has failed."""
+        """It answered once and does not now: that may pass, or else it has failed."""
         if sight.code:
             return await self.fail(seen, flight, sight.code, sight.status.message)
-        if self._waited(seen, flight) <= flight.timeout * 1000:
+        id, now = flight.served.id, time.monotonic()
+        if self._silent[0] != id:
+            self._silent = (id, now)
+        if now - self._silent[1] <= flight.timeout:
             return SOON
         text = f"it answered, and then did not for {flight.timeout:g} seconds"
         why = sight.status.message
@@ -226,10 +233,6 @@ class Flying:
         command = CompleteActivation(seen.state.slot, id, self._elapsed(seen, flight))
         await self._voice.say(seen, f"{id}/complete", command)
         return AT_ONCE
-
-    def _waited(self, seen: SeenSlot, flight: Flight) -> int:
-        """Milliseconds since the phase began."""
-        return self._elapsed(seen, flight) - flight.phases[-1].ms
 
     def _elapsed(self, seen: SeenSlot, flight: Flight) -> int:
         """Milliseconds since it was asked for. Clocks that differ, or are set, are believed once,

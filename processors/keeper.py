@@ -38,6 +38,9 @@ DRIFT_SECONDS = 60.0
 
 STRAYS_SECONDS = 60.0
 DRAIN_SECONDS = 60.0
+ARRIVAL_SECONDS = 1.0
+"""In which requests arrive that were on their way when the slot's address became another."""
+
 PATIENCE_SECONDS = 300.0
 
 logger = logging.getLogger(__name__)
@@ -158,6 +161,8 @@ class Keeper:
         current = seen.state.current.id if seen.state.current else ""
         gone = [s for s in seen.state.leaving if s.id != current and s.id not in self._cleared]
         for served in gone:
+            if not await self._drained(seen, served):
+                return False
             if not await self._driver.remove(_present(seen, served.id)):
                 return False
             await self._voice.match(seen, served)
@@ -165,6 +170,13 @@ class Keeper:
         if not (self._fresh and self._strays_due):
             return True  # who is new shall not be taken for a stray
         return await self._clear_strays(seen, current)
+
+    async def _drained(self, seen: SeenSlot, served: Served) -> bool:
+        """Whether nobody is inside any more, of those who were let in until the slot went back."""
+        away = await self._voice.leave(seen, served)
+        if away > DRAIN_SECONDS:
+            return True
+        return away > ARRIVAL_SECONDS and await self._driver.idle(instance(seen, served))
 
     @property
     def _strays_due(self) -> bool:

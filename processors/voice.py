@@ -46,6 +46,7 @@ class Voice:
         self._references = references
         self._shown: tuple[str, str] | None = None
         self._shown_at = 0.0
+        self._left: dict[str, float] = {}
         self._recorded: SlotStatus | None = None
         self._recorded_at = 0.0
 
@@ -61,7 +62,8 @@ class Voice:
         """Let requests to the slot go there; an empty `url` is nowhere."""
         what = (served.id if served else "", url)
         now = time.monotonic()
-        if what == self._shown and now - self._shown_at < ENDPOINT_SECONDS:
+        former = self._shown
+        if what == former and now - self._shown_at < ENDPOINT_SECONDS:
             return
         await self._endpoints.say_endpoint(
             Endpoint(
@@ -74,6 +76,14 @@ class Voice:
             )
         )
         self._shown, self._shown_at = what, now
+        if former is not None and former[1] and former != what:
+            self._left[former[0]] = now
+
+    async def leave(self, seen: SeenSlot, served: Served) -> float:
+        """Let no request go there any more; say for how many seconds none has."""
+        if self._shown is not None and self._shown[0] == served.id and self._shown[1]:
+            await self.show(seen, seen.state.current, "")
+        return time.monotonic() - self._left.get(served.id, float("-inf"))
 
     async def record(self, seen: SeenSlot, status: SlotStatus) -> None:
         """Record a change, unless the one before is too recent: then the next look does."""

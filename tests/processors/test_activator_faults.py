@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from ulid import ULID
 
 from commands.memory import MemoryLog
 from schemas.log import Commit, LogUnavailable, Stream
-from schemas.runtime import EnterPhase, Phase, StartActivation
+from schemas.runtime import EnterPhase, Phase, PromoteCandidate, RollBack, StartActivation
 from tests.processors.stage import SLOT, Stage, running
 from tests.processors.world import World
 from tests.support import eventually
@@ -36,7 +37,7 @@ async def left_in(bench: Bench, phase: Phase, *, seconds: float = 20.0) -> None:
             return
 
 
-@pytest.mark.parametrize("phase", ["switch", "drain", "remove"])
+@pytest.mark.parametrize("phase", ["switch", "remove"])
 async def test_what_ceased_to_answer_after_the_switch_is_not_said_to_be_activated(
     bench: Bench, phase: Phase
 ) -> None:
@@ -85,6 +86,50 @@ async def test_an_activation_ends_though_the_clock_was_set_back_meanwhile(bench:
     await bench.activate("b", "blue-green", at=datetime.now(UTC) + timedelta(hours=1))
 
     await bench.until_current("b")
+
+
+async def test_what_is_promoted_and_answers_no_more_makes_way(bench: Bench) -> None:
+    bench.world.quick = True
+    await bench.activate("a")
+    await bench.until_current("a")
+    await bench.activate("b", "blue-green", hold=True, seconds=0.8)
+    await bench.until_phase("ready")
+    bench.world.set("b", "loading")
+    await bench.say(PromoteCandidate(SLOT, "b", "ann"))
+
+    await bench.until_said("model.activation.rolledback")
+
+
+async def test_requests_that_a_candidate_got_are_answered_though_the_slot_goes_back(
+    bench: Bench,
+) -> None:
+    bench.world.quick = True
+    await bench.activate("a")
+    await bench.until_current("a")
+    bench.world.quick = False
+    await bench.activate("b", "blue-green")
+    await bench.until_phase("load")
+    bench.world.busy("a", True)
+    bench.world.busy("b", True)
+    bench.world.set("b", "ready")
+    await bench.until_phase("drain")
+    await bench.say(RollBack(SLOT, str(ULID()), "ann"))
+    await bench.until_current("a")
+
+    await eventually(lambda: _said_last(bench, "http://a"))
+    await asyncio.sleep(1.5)
+    assert bench.world.models == ["a", "b"]
+
+    bench.world.busy("b", False)
+    await eventually(lambda: _stands_alone(bench, "a"))
+
+
+async def _said_last(bench: Bench, url: str) -> bool:
+    return bench.addresses.said[-1] == url
+
+
+async def _stands_alone(bench: Bench, model: str) -> bool:
+    return bench.world.models == [model]
 
 
 class ForgetfulLog(MemoryLog):

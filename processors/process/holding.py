@@ -145,6 +145,14 @@ def holding(place: Place) -> Generator[bool]:
         os.close(lock)
 
 
+def values(server: Record, names: Iterable[str]) -> tuple[str, ...]:
+    """What these variables are in a server's environment, of those that it has."""
+    with contextlib.suppress(psutil.Error, OSError):
+        found = psutil.Process(server.pid).environ()
+        return tuple(found[name] for name in names if name in found)
+    return ()
+
+
 def listens(server: Record) -> bool:
     """Whether it is the server, or a child of it, that listens on its port."""
     return (psutil.CONN_LISTEN, server.port) in _connections(server)

@@ -15,6 +15,7 @@ from processors.driver import Instance
 from processors.process import events, holding, launch, logs, starting
 from processors.process.engines import HOST
 from processors.process.holding import Facts, Record, Seen
+from processors.process.masking import Mask
 from processors.process.places import Place, prune
 from processors.process.probing import Answer, ask
 
@@ -159,6 +160,10 @@ class Life:
 
     def _adopt(self, server: Record) -> None:
         self.pid, self.restarts, self._rested = server.pid, server.restarts, False
+        if self.instance is not None:
+            env = self.instance.served.manifest.env
+            names = [variable.name for variable in env if variable.secret is not None]
+            self.secrets = holding.values(server, names) or self.secrets
         self.health, self._ready_since, self._misses = "starting", None, 0
         if server.pid not in self._children:
             self._note("normal", "Adopted", f"process {server.pid} on port {server.port}")
@@ -171,9 +176,7 @@ class Life:
         delay = min(manners.backoff_cap, manners.backoff * 2 ** min(self.deaths - 1, 30))
         self._not_before = now + delay * random.uniform(0.8, 1.2)
         self.exit_code = code
-        self.words = logs.last_words(self.place.log)
-        for secret in self.secrets:
-            self.words = self.words.replace(secret, "…") if secret else self.words
+        self.words = logs.last_words(self.place.log, Mask(self.secrets))
         how = "ended" if code is None else f"ended with exit code {code}"
         self._note("warning", "Died", f"{how}; death {self.deaths} in a row")
 

@@ -6,10 +6,14 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from processors.process.masking import Mask
+
 LIMIT = 32 * 1024 * 1024
 CHUNK = 64 * 1024
 PAUSE = 0.2
 LAST_LINES, LAST_LETTERS = 12, 1500
+MOST_TAIL = 8 * 1024 * 1024
+"""Bytes that lines may take when only the last ones are asked for: they may have no end."""
 
 
 def rotate(log: Path, limit: int = LIMIT) -> None:
@@ -32,10 +36,10 @@ def rotate(log: Path, limit: int = LIMIT) -> None:
     os.truncate(log, 0)
 
 
-def last_words(log: Path) -> str:
+def last_words(log: Path, mask: Mask) -> str:
     """The last lines, fit to be shown."""
     data, _ = _tail(log, LAST_LINES)
-    text = data.decode(errors="replace")
+    text = mask.hide(data).decode(errors="replace")
     shown = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
     return shown.strip()[-LAST_LETTERS:]
 
@@ -63,9 +67,11 @@ def _tail(log: Path, lines: int) -> tuple[bytes, int]:
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
-            start, found = end, b""
+            start, found, step = end, b"", CHUNK
             while start and (lines < 0 or found.count(b"\n") <= lines):
-                start = max(0, start - CHUNK)
+                if lines >= 0 and end - start >= MOST_TAIL:
+                    break
+                start, step = max(0, start - step), step * 2
                 file.seek(start)
                 found = file.read(end - start)
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from processors.driver import DriverUnavailable, Instance
 from processors.process import environment, weights
 from processors.process.engines import EngineProgram, Engines, Serving
+from processors.process.masking import Mask
 from processors.store import Store
 from schemas.manifest import EnvVar, Manifest
 from schemas.message import Rejected
@@ -80,6 +82,17 @@ class Recipes:
             "environment": [_shown(variable) for variable in manifest.env],
             "gpus": manifest.resources.gpus,
         }
+
+    async def mask(self, namespace: str) -> Mask:
+        """What hides every secret of a namespace: a server has any of them, or had.
+
+        Raises `Rejected` with `secrets_unavailable`.
+        """
+        values: list[str] = []
+        for secret in await self._secrets.list(namespace):
+            with suppress(Rejected):  # gone since, or not to be opened by us
+                values.append(await self._secrets.get(namespace, secret.name))
+        return Mask(values)
 
     def _choose(
         self, manifest: Manifest, namespace: str, target: str

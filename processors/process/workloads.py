@@ -34,8 +34,9 @@ class ProcessWorkloads:
         place = await asyncio.to_thread(self._find, namespace, pod)
         if place is None or container not in ("", CONTAINER):
             raise Rejected("not_found", f"there is no {container or 'process'} of that name")
+        mask = await self._recipes.mask(namespace)
         lines = logs.read(place.log, tail=tail, follow=follow, over=lambda: not place.lock.exists())
-        async for chunk in lines:
+        async for chunk in mask.lines(lines):
             yield chunk
 
     async def events(self, namespace: str, slot: str, since: datetime) -> Sequence[WorldEvent]:

@@ -420,6 +420,22 @@ async def test_last_words_hold_no_secret(here: Machine) -> None:
     assert "s3cret" not in str(sight)
 
 
+async def test_last_words_of_a_server_that_was_found_hold_no_secret(here: Machine) -> None:
+    await here.secrets.set("default", "hub", "s3cret")
+    variables = (EnvVar("FAKE_SAY", secret=SecretKey("hub")),)
+    wanted = instance(variables=variables)
+    await here.serves(wanted)
+    await here.secrets.set("default", "hub", "another")
+    finder = here.another()
+    await here.serves(wanted, finder)
+    here.kill()
+
+    sight = await here.comes_to(wanted, "starting", finder)
+
+    assert "serving" in sight.status.message
+    assert "s3cret" not in str(sight)
+
+
 async def test_a_server_finds_nothing_of_ours_around_it(
     here: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

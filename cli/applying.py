@@ -127,6 +127,7 @@ def about(model: str, failure: Failure) -> Failure:
         exit=failure.exit,
         code=failure.code,
         request_id=failure.request_id,
+        lines=failure.lines,
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from cli.evidence import lines_of
 from cli.exits import of_problem
 from cli.failures import Failure, OutOfReach
 from cli.wire import Reply, Request, Wire
@@ -165,6 +166,7 @@ def refusal(reply: Reply) -> Failure:
         exit=of_problem(problem.code, reply.status),
         code=problem.code,
         request_id=problem.request_id or reply.headers.get("x-request-id", ""),
+        lines=lines_of(problem.details),
     )
 
 

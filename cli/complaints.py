@@ -1,4 +1,5 @@
-"""How a failure is told: one line of cause, one of remedy, and the request's id, on stderr."""
+"""How a failure is told: one line of cause, what stands behind it, one line of remedy, and the
+request's id, on stderr."""
 
 import difflib
 import os
@@ -13,6 +14,8 @@ from cli.tables import printable
 def complain(failure: Failure) -> int:
     """Tell it. Returns the exit code."""
     _say("error", failure.cause)
+    for line in failure.lines:
+        print(f"  {printable(line)}", file=sys.stderr)
     if failure.remedy:
         _say("remedy", failure.remedy)
     if failure.request_id:

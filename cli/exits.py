@@ -23,6 +23,7 @@ class Exit(IntEnum):
 CODES: Mapping[str, Exit] = {
     "not_found": Exit.NOT_FOUND,
     "secret_not_found": Exit.NOT_FOUND,
+    "weights_not_installed": Exit.NOT_FOUND,
     "gated": Exit.NOT_ALLOWED,
     "unauthenticated": Exit.NOT_ALLOWED,
     "conflict": Exit.CONFLICT,
@@ -32,6 +33,7 @@ CODES: Mapping[str, Exit] = {
     "verification_failed": Exit.VERIFICATION_FAILED,
     "no_space": Exit.NO_SPACE,
     "timeout": Exit.TIMED_OUT,
+    "timed_out": Exit.TIMED_OUT,
     "cancelled": Exit.JOB_CANCELLED,
 }
 

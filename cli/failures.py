@@ -1,5 +1,7 @@
 """What ends a verb early: a cause, what to do about it, and the exit code that says so."""
 
+from collections.abc import Sequence
+
 from cli.exits import Exit
 
 PASSING = frozenset(
@@ -9,7 +11,8 @@ PASSING = frozenset(
 
 
 class Failure(Exception):
-    """`cause` and `remedy` are one line each, for people; `code` and `request_id` the server's."""
+    """`cause` and `remedy` are one line each, for people, and `lines` what stands behind the cause;
+    `code` and `request_id` are the server's."""
 
     def __init__(
         self,
@@ -19,9 +22,11 @@ class Failure(Exception):
         exit: Exit = Exit.FAILED,
         code: str = "",
         request_id: str = "",
+        lines: Sequence[str] = (),
     ) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.lines = lines
         self.remedy = remedy
         self.exit = exit
         self.code = code

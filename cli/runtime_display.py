@@ -8,6 +8,7 @@ from typing import Protocol, TextIO
 import msgspec
 
 from cli.drawing import clipped
+from cli.evidence import headed
 from cli.quantities import duration
 from cli.runtime_progress import Rollout
 from cli.session import Session
@@ -155,7 +156,7 @@ def plain(rollout: Rollout, note: str) -> str:
     if rollout.outcome == "completed" and rollout.ms:
         words.append(f"after {seconds_of(rollout.ms)}")
     if rollout.ended and rollout.message:
-        words.append(rollout.message)
+        words.append(headed(rollout.message)[0])
     return printable(", ".join([*words, *([note] if note else [])]))
 
 

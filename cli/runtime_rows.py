@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from cli.evidence import headed, indented
 from cli.job_rows import since
 from cli.runtime_display import seconds_of
 from cli.tables import Column, Table, View, coloured, facts, printable
@@ -49,7 +50,7 @@ def _going_on(slot: SlotRow) -> str:
 def _message(seen: Seen) -> str:
     said = seen.status.message if seen.status else ""
     failure = seen.slot.failure.message if seen.slot.failure else ""
-    return said or failure or "-"
+    return headed(said or failure)[0] or "-"
 
 
 SLOTS: View[Seen] = View(
@@ -134,7 +135,7 @@ def diagnosis_text(diagnosis: Diagnosis, *, colour: bool) -> str:
 
 def _finding(finding: Finding) -> str:
     lines = [f"{finding.severity}: {printable(finding.problem)}"]
-    lines += [f"  {printable(line)}" for line in finding.evidence]
+    lines += [f"  {indented(text, 4)}" for text in finding.evidence]
     if finding.remedy:
         lines.append(f"  remedy: {printable(finding.remedy)}")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from cli.client import Gateway
+from cli.evidence import headed
 from cli.exits import Exit, of_code
 from cli.failures import Failure
 from cli.runtime_display import Display
@@ -114,7 +115,8 @@ def conclude(session: Session, rollout: Rollout) -> int:
         return Exit.OK
     given_up = rollout.outcome == "rolledback"
     stays = f"; {rollout.stays} serves on" if rollout.stays else ""
-    why = f": {rollout.message}" if rollout.message else ""
+    message, lines = headed(rollout.message)
+    why = f": {message}" if message else ""
     outcome = "was given up" if given_up else "failed"
     raise Failure(
         f"the {rollout.kind} of {rollout.model} in {rollout.slot} {outcome}{why}{stays}",
@@ -122,6 +124,7 @@ def conclude(session: Session, rollout: Rollout) -> int:
         exit=Exit.JOB_CANCELLED if given_up else of_code(rollout.code, Exit.JOB_FAILED),
         code=rollout.code,
         request_id=rollout.correlation,
+        lines=lines,
     )
 
 

@@ -92,7 +92,12 @@ def width(text: str) -> int:
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
-    """Names and values, one pair a line; pairs without a value are left out."""
+    """Names and values, one pair a line; pairs without a value are left out. What has more lines
+    goes on below itself."""
     shown = [(name, value) for name, value in pairs if value]
     room = max((width(name) for name, _ in shown), default=0) + 1
-    return "\n".join(f"{name + ':':<{room}}  {printable(value)}" for name, value in shown)
+    below = f"\n{' ' * (room + 2)}"
+    return "\n".join(
+        f"{name + ':':<{room}}  {below.join(map(printable, value.splitlines()))}"
+        for name, value in shown
+    )

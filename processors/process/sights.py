@@ -70,7 +70,7 @@ def _message(life: Life, health: Health) -> str:
     if not life.deaths:
         return ""
     how = "" if life.exit_code is None else f" with exit code {life.exit_code}"
-    return f"the server ended{how}: {life.words}" if life.words else f"the server ended{how}"
+    return f"the server ended{how}:\n{life.words}" if life.words else f"the server ended{how}"
 
 
 def _container(life: Life, message: str, *, ready: bool) -> ContainerStatus:

@@ -130,6 +130,7 @@ def test_a_refusal_is_its_cause_its_remedy_and_its_request(
         ("token_revoked", 401, 4),
         ("forbidden_scope", 403, 4),
         ("forbidden_namespace", 403, 4),
+        ("weights_not_installed", 422, 3),
         ("conflict", 409, 5),
         ("fenced", 409, 5),
         ("no_space", 507, 7),

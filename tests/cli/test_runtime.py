@@ -96,7 +96,7 @@ async def test_an_activation_is_followed_through_its_phases(mllm: Shell) -> None
     assert said[-1] == "activate llama in active-llm: completed, after 2.5s"
 
 
-@pytest.mark.parametrize(("code", "exit"), [("timeout", 8), ("engine_died", 10)])
+@pytest.mark.parametrize(("code", "exit"), [("timed_out", 8), ("engine_failed", 10)])
 async def test_one_that_fails_exits_by_its_code_and_says_who_serves_on(
     mllm: Shell, code: str, exit: int
 ) -> None:
@@ -104,11 +104,11 @@ async def test_one_that_fails_exits_by_its_code_and_says_who_serves_on(
     doing = await mllm.start("runtime", "switch", "llama", "--wait")
     id = await wanted(mllm)
     await fly(mllm, id, "start")
-    await mllm.rig.say(FailActivation(SLOT, id, code, "the engine says no", 700))
+    await mllm.rig.say(FailActivation(SLOT, id, code, "the engine ended:\nloading\nno memory", 700))
     _, err = await doing.communicate()
 
     assert doing.returncode == exit
-    assert b"llama in active-llm failed: the engine says no; mistral serves on" in err
+    assert b"failed: the engine ended; mistral serves on\n  loading\n  no memory\nremedy: " in err
     assert b"mllm runtime diagnose active-llm" in err
     again = await mllm("rollout", "status")
     assert again.code == exit
@@ -142,7 +142,7 @@ async def test_a_model_that_can_not_serve_is_refused_with_its_checks(mllm: Shell
     refused = await mllm("runtime", "activate", "llama")
 
     assert refused.code == 1
-    assert "engine" in refused.err
+    assert "  fail engine: no engine takes it (use another)\n" in refused.err
 
 
 async def test_a_candidate_waits_and_is_promoted(mllm: Shell) -> None:

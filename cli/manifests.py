@@ -81,7 +81,8 @@ def documents(place: str) -> list[Document]:
     else:
         found = [document for path in files_of(place) for document in _of_file(path)]
     if not found:
-        raise Misused(f"there is no manifest in {place}", "manifests are *.yaml, *.yml or *.json")
+        where = "stdin" if place == STDIN else place
+        raise Misused(f"there is no manifest in {where}", "manifests are *.yaml, *.yml or *.json")
     return found
 
 

@@ -183,9 +183,8 @@ def schema(*, session: Here) -> None:
 
 @app.command
 def validate(
-    place: Annotated[str, Parameter(name="FILE")],
-    /,
     *places: Annotated[str, Parameter(name="FILE")],
+    piped: Annotated[bool, Parameter(name=STDIN, show=False)] = False,
     slot: str | None = None,
     offline: bool = False,
     session: Here,
@@ -196,14 +195,17 @@ def validate(
 
     Parameters
     ----------
-    place
-        Files, or directories of them.
+    places
+        Files, directories of them, or - for what comes in.
     slot
         Check as if it were to serve in this slot, in the stead of who does.
     offline
         Ask no server: check the fields only.
     """
-    found = [document for name in (place, *places) for document in documents(name)]
+    named = (*places, *([STDIN] if piped else []))
+    if not named:
+        raise Misused("no FILE is named", "name files or directories, or - for what comes in")
+    found = [document for name in named for document in documents(name)]
     examiner = validating.Examiner(None if offline else session.gateway, slot)
     verdicts = [examiner.examine(document) for document in found]
     printer = session.printer

@@ -222,6 +222,20 @@ async def test_manifests_come_in_from_stdin(mllm: Terminal, tmp_path: Path) -> N
     outcome = await shell("models", "apply", "-f", "-", stdin=SMALL)
 
     assert (outcome.code, outcome.out) == (0, "model/small created\n")
+    checked = await shell("models", "validate", "-", "--offline", stdin=SMALL)
+    assert (checked.code, checked.out.splitlines()[0]) == (0, "stdin (small): pass")
+    nothing = await shell("models", "validate", "-", "--offline", stdin="")
+    assert (nothing.code, nothing.err.splitlines()[0]) == (
+        2,
+        "error: there is no manifest in stdin",
+    )
+
+
+async def test_what_is_to_be_validated_has_to_be_named(mllm: Terminal) -> None:
+    outcome = await mllm("models", "validate")
+
+    assert outcome.code == 2
+    assert "or - for what comes in" in outcome.err
 
 
 async def test_models_are_listed_printed_and_described(mllm: Terminal) -> None:

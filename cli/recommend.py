@@ -15,6 +15,7 @@ from cli.session import Here, Session
 from schemas.advice import Compatibility, GpuProfile, Recommendation
 from schemas.api.advice import ModelAdvice, ModelInfoBody
 from schemas.api.models import ModelDetail
+from schemas.api.problem import Page
 from schemas.api.weights import WeightsInfo
 from schemas.manifest import Dtype, KvCacheDtype
 
@@ -131,7 +132,7 @@ def compatibility(
 
 
 def _profiles(gateway: Gateway) -> tuple[GpuProfile, ...]:
-    return gateway.get("/recommendations/profiles", tuple[GpuProfile, ...])
+    return gateway.get("/recommendations/profiles", Page[GpuProfile]).items
 
 
 def _compared(

@@ -30,6 +30,7 @@ from schemas.api.advice import (
     ModelInfoBody,
     SupportedModels,
 )
+from schemas.api.problem import Page
 from schemas.facts import Facts
 from schemas.manifest import Dtype, KvCacheDtype
 from schemas.message import Rejected
@@ -91,9 +92,9 @@ class Recommendations(Controller):
     dependencies = MappingProxyType({"serving": Provide(provide_serving)})
 
     @get("/profiles", opt=needs("read"))
-    async def profiles(self, ports: Handed) -> list[GpuProfile]:
-        """List the kinds of cards that are known, those of our own nodes first."""
-        return list(await ports.advisor.profiles())
+    async def profiles(self, ports: Handed) -> Page[GpuProfile]:
+        """List the kinds of cards that are known, those of our own nodes first, on one page."""
+        return Page(tuple(await ports.advisor.profiles()))
 
     @get("/{gpu_type:str}", opt=needs("read"))
     async def recommend(

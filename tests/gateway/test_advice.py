@@ -86,7 +86,7 @@ async def install(gate: Rig, target: str, root: Path) -> None:
 
 
 async def test_the_cards_of_our_nodes_are_listed_first(gate: Rig) -> None:
-    found = await gate.get("/recommendations/profiles")
+    found = (await gate.get("/recommendations/profiles"))["items"]
 
     assert (found[0]["type"], found[0]["nodes"]) == ("l40s", ["node-1"])
     assert {"h100", "t4", "mi300x"} <= {gpu["type"] for gpu in found}
@@ -95,7 +95,7 @@ async def test_the_cards_of_our_nodes_are_listed_first(gate: Rig) -> None:
 async def test_the_cards_are_known_when_the_nodes_are_not(gate: Rig, machines: Machines) -> None:
     machines.refusal = Rejected("cluster_unreachable", "no cluster")
 
-    found = await gate.get("/recommendations/profiles")
+    found = (await gate.get("/recommendations/profiles"))["items"]
 
     assert len(found) > 40
     assert not any(gpu["nodes"] for gpu in found)

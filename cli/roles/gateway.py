@@ -16,6 +16,7 @@ from commands.cataloging import Catalog
 from commands.holding import HoldingsOnLog
 from commands.idempotency import Keys
 from gateway.app import create_app
+from gateway.heading import Protocol
 from gateway.listening import listen
 from gateway.ports import Ports
 from gateway.telemetry import add_request_id
@@ -49,7 +50,7 @@ async def serve(settings: Settings) -> None:
             cast(Any, application),
             host=settings.host,
             port=settings.port,
-            http="httptools",
+            http=Protocol,
             ws="none",
             log_config=None,
             access_log=False,

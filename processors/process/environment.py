@@ -98,7 +98,11 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 async def _value(variable: EnvVar, namespace: str, secrets: Secrets) -> str:
     if variable.secret is None:
         return variable.value
-    return await secrets.get(namespace, variable.secret.name)
+    value = await secrets.get(namespace, variable.secret.name)
+    if "\0" in value:
+        text = f"the secret {variable.secret.name} can be no variable: it holds a zero byte"
+        raise Rejected("invalid_environment", text, remedy="set it to text")
+    return value
 
 
 def _unsupported(what: str) -> Rejected:

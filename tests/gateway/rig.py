@@ -31,6 +31,7 @@ from commands.jetstream import JetStreamLog, LogNames
 from commands.ordering import Orders
 from gateway.app import DEFAULTS, create_app
 from gateway.ending import end
+from gateway.heading import Protocol
 from gateway.listening import listen
 from gateway.ports import EngineKey, Ports, keyless
 from gateway.settings import Settings
@@ -324,7 +325,7 @@ async def _served(app: Litestar, settings: Settings) -> AsyncGenerator[str]:
     """The application on a port of its own; the port's address."""
     config = uvicorn.Config(
         cast(Any, app),
-        http="httptools",
+        http=Protocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -470,6 +470,9 @@ async def test_an_environment_that_a_process_can_not_have_is_refused(here: Machi
     secret = await refusal(here, variables=(EnvVar("A", secret=SecretKey("none")),))
     assert secret.code == "secret_not_found"
     assert (await refusal(here, env={"LD_PRELOAD": "/tmp"})).code == "invalid_environment"
+    await here.secrets.set("default", "odd", "a\0b")
+    odd = await refusal(here, variables=(EnvVar("A", secret=SecretKey("odd")),))
+    assert odd.code == "invalid_environment"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from cli.parameters import (
     Everywhere,
     Importance,
     Job,
+    Moment,
     Patience,
     Yes,
 )
@@ -45,7 +46,7 @@ def list_(
     model: str | None = None,
     target: str | None = None,
     limit: int = 50,
-    as_of: str | None = None,
+    as_of: Moment | None = None,
     all_namespaces: Everywhere = False,
     watch: Watching,
     session: Here,
@@ -83,7 +84,7 @@ def list_(
 
 
 @app.command
-def get(job: Job, /, *jobs: Job, as_of: str | None = None, session: Here) -> None:
+def get(job: Job, /, *jobs: Job, as_of: Moment | None = None, session: Here) -> None:
     """Print jobs.
 
     Parameters

@@ -15,7 +15,8 @@ from cli.listing import Listing, show
 from cli.manifest_diff import compared
 from cli.manifests import STDIN, documents, yaml_of
 from cli.models_rows import MODELS, VERSIONS, Description, description_text
-from cli.parameters import Everywhere, Yes
+from cli.nearest import known_models
+from cli.parameters import Everywhere, Moment, Yes
 from cli.rollout import Stay, follow_through
 from cli.session import Here, Watching
 from schemas.api.events import CloudEvent
@@ -53,7 +54,7 @@ def list_(
     runtime: str | None = None,
     target: str | None = None,
     limit: int = 0,
-    as_of: str | None = None,
+    as_of: Moment | None = None,
     all_namespaces: Everywhere = False,
     watch: Watching,
     session: Here,
@@ -88,7 +89,7 @@ def list_(
 
 
 @app.command
-def get(model: str, /, *models: str, as_of: str | None = None, session: Here) -> None:
+def get(model: str, /, *models: str, as_of: Moment | None = None, session: Here) -> None:
     """Print models; with -o yaml their manifests, which `apply` takes.
 
     Parameters
@@ -134,7 +135,8 @@ def history(model: str, /, *, limit: int = 0, session: Here) -> None:
     limit
         At most this many; 0 for all.
     """
-    found = session.gateway.rows(f"/models/{segment(model)}/history", ModelVersion, limit)
+    with known_models(session.gateway, model):
+        found = session.gateway.rows(f"/models/{segment(model)}/history", ModelVersion, limit)
     session.printer.rows(found.rows, VERSIONS, f"nothing is known of {model}")
 
 
@@ -292,7 +294,8 @@ def delete(model: str, /, *models: str, yes: Yes = False, session: Here) -> int:
     first = int(Exit.OK)
     for name in names:
         try:
-            deleted = session.gateway.send("DELETE", f"/models/{segment(name)}", Deleted)
+            with known_models(session.gateway, name):
+                deleted = session.gateway.send("DELETE", f"/models/{segment(name)}", Deleted)
         except Failure as failure:
             code = complain(applying.about(name, failure) if models else failure)
             first = first or code
@@ -350,7 +353,8 @@ def alias(
         Let it mean nothing instead.
     """
     method, path = "DELETE" if delete else "PUT", f"/models/{segment(model)}/aliases"
-    said = session.gateway.send(method, f"{path}/{segment(alias)}", AliasSet)
+    with known_models(session.gateway, model):
+        said = session.gateway.send(method, f"{path}/{segment(alias)}", AliasSet)
     text = f"{said.alias} means {said.model}" if said.model else f"{said.alias} means nothing now"
     session.printer.value(said, text)
 
@@ -366,7 +370,8 @@ def fetch_model(
 ) -> ModelDetail:
     """A model by its id, or by an alias."""
     path = f"/models/{segment(model)}"
-    return gateway.get(path, ModelDetail, as_of=as_of, min_sequence=min_sequence)
+    with known_models(gateway, model):
+        return gateway.get(path, ModelDetail, as_of=as_of, min_sequence=min_sequence)
 
 
 def _fits(row: ModelDetail, label: str | None, runtime: str | None, target: str | None) -> bool:

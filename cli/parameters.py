@@ -1,5 +1,6 @@
 """Parameters that several verbs take."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,23 @@ from cyclopts import Parameter, Token
 from cli.quantities import parse_duration
 from schemas.job import Priority
 
+MOMENT = re.compile(
+    r"(seq:)?[0-9]{1,18}"
+    r"|[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
 
 def _duration(_: Any, tokens: Sequence[Token]) -> float:
     return parse_duration(tokens[0].value)
+
+
+def _moment(_: Any, tokens: Sequence[Token]) -> str:
+    said = tokens[0].value
+    if not MOMENT.fullmatch(said):
+        raise ValueError(
+            f"{said!r} is neither a time (2026-11-01T12:00Z) nor a position (seq:4711)"
+        )
+    return said
 
 
 def _job(_: Any, tokens: Sequence[Token]) -> str:
@@ -21,6 +36,9 @@ def _job(_: Any, tokens: Sequence[Token]) -> str:
 
 Duration: TypeAlias = Annotated[float, Parameter(converter=_duration, metavar="DURATION")]
 """Seconds, written like `90s`, `10m` or `7d`."""
+
+Moment: TypeAlias = Annotated[str, Parameter(converter=_moment, metavar="WHEN")]
+"""A time or a position, as `?as_of=` takes it."""
 
 Job: TypeAlias = Annotated[str, Parameter(converter=_job, help="A job's id, or job/ID.")]
 

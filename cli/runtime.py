@@ -3,9 +3,11 @@
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from cli.exits import Exit
-from cli.parameters import Duration, Everywhere
+from cli.nearest import known_models
+from cli.parameters import Duration, Everywhere, Moment
 from cli.rollout import Stay, fetch_slot, follow_through
 from cli.runtime_looking import print_events, print_logs, print_slot, print_slots
 from cli.runtime_rows import diagnosis_text
@@ -38,7 +40,7 @@ Limit = Annotated[
 def status(
     slot: str | None = None,
     *,
-    as_of: str | None = None,
+    as_of: Moment | None = None,
     all_namespaces: Everywhere = False,
     watch: Watching,
     session: Here,
@@ -191,7 +193,7 @@ def rollback(
 
 @app.command
 def scale(
-    replicas: int,
+    replicas: Annotated[int, Parameter(validator=Number(gte=0))],
     /,
     *,
     slot: str = DEFAULT_SLOT,
@@ -275,12 +277,12 @@ def diagnose(slot: str = DEFAULT_SLOT, *, session: Here) -> int:
     """
     found = session.gateway.get("/runtime/diagnose", Diagnosis, slot=slot)
     session.printer.value(found, diagnosis_text(found, colour=session.printer.colour))
-    wrong = any(finding.severity == "error" for finding in found.findings)
-    return Exit.FAILED if wrong else Exit.OK
+    return Exit.OK if found.healthy else Exit.FAILED
 
 
 def _activate(session: Session, body: ActivateBody, *, wait: bool, watch: bool) -> int:
-    accepted = _send(session, "activate", body)
+    with known_models(session.gateway, body.model_id):
+        accepted = _send(session, "activate", body)
     stay = Stay(wait, body.timeout_seconds + GRACE_SECONDS)
     return follow_through(session, accepted, stay, watch)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from cli.client import Gateway, Rows, segment
+from cli.exits import Exit
 from cli.failures import Failure, OutOfReach
 from cli.rollout import fetch_slot, seen
 from cli.runtime_rows import EVENTS, SLOTS, Seen, slot_text
@@ -140,7 +141,9 @@ def _pod_in(session: Session, slot: str) -> str:
     status = seen(session.gateway, fetch_slot(session.gateway, slot)).status
     pods = sorted(status.pods if status else (), key=lambda pod: not pod.ready)
     if not pods:
-        raise Failure(f"nothing runs in {slot}", f"see `mllm runtime status {slot}`")
+        raise Failure(
+            f"nothing runs in {slot}", f"see `mllm runtime status {slot}`", exit=Exit.NOT_FOUND
+        )
     if len(pods) > 1:
         others = ", ".join(pod.name for pod in pods[1:])
         session.hint(f"these are the logs of {pods[0].name}; there is also: {others}")

@@ -11,7 +11,7 @@ from cli.confirming import confirm
 from cli.failures import Misused
 from cli.job_rows import follow_through
 from cli.listing import Listing, show
-from cli.parameters import PRIORITIES, Everywhere, Importance, Patience, Yes
+from cli.parameters import PRIORITIES, Everywhere, Importance, Moment, Patience, Yes
 from cli.session import Here, Watching
 from cli.weights_rows import WEIGHTS, info_text, plan_text, usage_text
 from schemas.api.events import CloudEvent
@@ -134,7 +134,7 @@ def list_(
     model: str | None = None,
     store: str | None = None,
     limit: int = 0,
-    as_of: str | None = None,
+    as_of: Moment | None = None,
     all_namespaces: Everywhere = False,
     watch: Watching,
     session: Here,
@@ -171,7 +171,7 @@ def list_(
 
 
 @app.command
-def info(name: str, /, *, as_of: str | None = None, session: Here) -> None:
+def info(name: str, /, *, as_of: Moment | None = None, session: Here) -> None:
     """Tell all about installed weights: where from, which files, how they are.
 
     Parameters

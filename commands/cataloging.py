@@ -27,6 +27,8 @@ from schemas.model import (
 from schemas.names import name_id
 from schemas.runtime import slot_user
 
+OTHER = "choose another name"
+
 
 class Catalog:
     """Every method is idempotent by its context's command id, and raises `LogUnavailable` and
@@ -107,11 +109,13 @@ class Catalog:
         if registered(await self._references.model(context.namespace, manifest.id)) is None:
             meant = await self._meaning(context.namespace, manifest.id)
             if meant:
-                raise Rejected("conflict", f"{manifest.id} is an alias of {meant}", model=meant)
+                raise Rejected(
+                    "conflict", f"{manifest.id} is an alias of {meant}", model=meant, remedy=OTHER
+                )
 
     async def _refuse_own_name(self, alias: str, context: Context) -> None:
         if registered(await self._references.model(context.namespace, alias)) is not None:
-            raise Rejected("conflict", f"{alias} is a model's own id", model=alias)
+            raise Rejected("conflict", f"{alias} is a model's own id", model=alias, remedy=OTHER)
 
     async def _rely(self, manifest: Manifest, context: Context) -> None:
         """Rely on the weights if they are there; if not, that begins once they are."""

@@ -33,6 +33,7 @@ def busy(flight: Flight, slot: str) -> Rejected:
         by=flight.by,
         strategy=flight.strategy,
         phase=phase,
+        remedy=f"mllm rollout status {slot}; or end it: mllm runtime rollback {slot}",
     )
 
 

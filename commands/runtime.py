@@ -129,6 +129,7 @@ def _refuse_deactivating(slot: SlotState) -> None:
             deactivation=id,
             model=model,
             by=by,
+            remedy=f"mllm rollout status {slot.slot}",
         )
 
 
@@ -191,13 +192,20 @@ def _end(slot: SlotState, failed: ActivationFailed, by: str = "") -> Sequence[Ru
 def _promote(slot: SlotState, command: PromoteCandidate) -> Sequence[RuntimeEvent]:
     flight, current = slot.flight, slot.current.model if slot.current is not None else ""
     if flight is None or flight.served.model != command.candidate:
-        raise Rejected("not_found", f"{command.candidate} is no candidate in {command.slot}")
+        raise Rejected(
+            "not_found",
+            f"{command.candidate or 'nobody'} is no candidate in {command.slot}",
+            remedy=_look(command.slot),
+        )
     if flight.promoted:
         return []
     if command.current is not None and command.current != current:
         there = f"{current} serves" if current else "nothing serves"
         raise Rejected(
-            "conflict", f"{there} in {slot.slot}, not {command.current}", current=current
+            "conflict",
+            f"{there} in {slot.slot}, not {command.current}",
+            current=current,
+            remedy=_look(slot.slot),
         )
     if not flight.hold or flight.phase != "ready":
         raise not_ready(flight)
@@ -214,7 +222,11 @@ def _roll_back(slot: SlotState, command: RollBack) -> Sequence[RuntimeEvent]:
         return _end(slot, failed, command.by)
     _refuse_deactivating(slot)
     if previous is None:
-        raise Rejected("nothing_to_roll_back", f"nothing served in {command.slot} before")
+        raise Rejected(
+            "nothing_to_roll_back",
+            f"nothing served in {command.slot} before",
+            remedy=_look(command.slot),
+        )
     place = place_of(slot.current, command.strategy)
     served = replace(previous, id=command.activation, place=place)
     return [
@@ -240,8 +252,13 @@ def _deactivate(slot: SlotState, command: DeactivateSlot) -> Sequence[RuntimeEve
 
 def _current(slot: SlotState, name: str) -> Served:
     if slot.current is None:
-        raise Rejected("not_found", f"nothing serves in {name}")
+        raise Rejected("not_found", f"nothing serves in {name}", remedy=_look(name))
     return slot.current
+
+
+def _look(slot: str) -> str:
+    """Where to see what is there."""
+    return f"mllm runtime status {slot}"
 
 
 def _scale(slot: SlotState, command: ScaleSlot) -> Sequence[RuntimeEvent]:
@@ -255,6 +272,9 @@ def _scale(slot: SlotState, command: ScaleSlot) -> Sequence[RuntimeEvent]:
             most=most,
             manifest=limits.max,
             runtime=command.most,
+            remedy="raise `replicas.max` of its manifest, and activate it again"
+            if command.replicas > limits.max
+            else f"this runtime has at most {command.most}",
         )
     now = slot.replicas if slot.replicas is not None else max(1, limits.min)
     if command.replicas == now:

@@ -151,7 +151,11 @@ def _refuse_other_manifest(weights: Weights, target: str, manifest: str) -> None
 def _refuse_in_use(target: str, users: frozenset[str], done: str) -> None:
     if users:
         named = ", ".join(sorted(users))
-        raise Rejected("conflict", f"{target} is in use by {named} and can not be {done}")
+        raise Rejected(
+            "conflict",
+            f"{target} is in use by {named} and can not be {done}",
+            remedy="delete these models, or deactivate the slots, first",
+        )
 
 
 def _is_model(user: str) -> bool:

@@ -52,4 +52,7 @@ class When(Generic[S]):
         with pytest.raises(Rejected) as caught:
             self.given.decider.decide(self.given.state, self.command)
         assert caught.value.code == code
-        assert caught.value.details == details
+        told = dict(caught.value.details)
+        if "remedy" not in details:  # words for people
+            told.pop("remedy", None)
+        assert told == details

@@ -120,6 +120,7 @@ async def test_who_comes_second_is_told_who_is_at_it(mllm: Shell) -> None:
 
     assert refused.code == 5
     assert "activating llama in active-llm" in refused.err
+    assert "mllm runtime rollback active-llm" in refused.err
 
 
 async def test_what_serves_already_needs_nothing(mllm: Shell) -> None:
@@ -131,7 +132,9 @@ async def test_what_serves_already_needs_nothing(mllm: Shell) -> None:
 
 
 async def test_what_is_not_there_is_not_found(mllm: Shell) -> None:
-    assert (await mllm("runtime", "activate", "none")).code == 3
+    unknown = await mllm("runtime", "activate", "lama")
+    assert (unknown.code, "did you mean 'llama'?" in unknown.err) == (3, True)
+    assert "mllm runtime status" in (await mllm("runtime", "rollback")).err
     assert (await mllm("runtime", "deactivate")).code == 3
     assert (await mllm("runtime", "status", "none")).code == 3
     assert (await mllm("rollout", "status", "none")).code == 3
@@ -233,7 +236,9 @@ async def test_replicas_are_waited_for(mllm: Shell) -> None:
     assert first == b"scale active-llm to 2: 1 of 1 ready\n"
     assert (scaling.returncode, b"2/2" in out) == (0, True)
     assert late.code == 8
-    assert (await mllm("runtime", "scale", "9")).code == 1
+    many = await mllm("runtime", "scale", "9")
+    assert (many.code, "replicas.max" in many.err) == (1, True)
+    assert (await mllm("runtime", "scale", "-1")).code == 2
 
 
 async def test_slots_are_listed_with_what_is_seen_of_them(mllm: Shell) -> None:

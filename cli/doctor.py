@@ -20,6 +20,7 @@ from cli.status import ready
 from cli.tables import Column, View
 from cli.version import VERSION
 from cli.wire import Reply, is_loopback
+from schemas.api.runtime import SlotRow, StatusRow
 from schemas.api.system import SystemInfo
 from schemas.message import Value
 
@@ -118,6 +119,7 @@ def _there(session: Session) -> Iterator[Check]:
     yield from _clock(reply, began + took / 2)
     yield from _parts(gateway)
     yield from _access(gateway)
+    yield from _slots(gateway)
 
 
 def _privacy(gateway: Gateway) -> Iterator[Check]:
@@ -160,3 +162,30 @@ def _access(gateway: Gateway) -> Iterator[Check]:
     if info.version != VERSION:
         found = f"the server is {info.version}, this is {VERSION}"
         yield Check("warn", "version", found, "install the same version on both sides")
+
+
+def _slots(gateway: Gateway) -> Iterator[Check]:
+    """What is to serve, and whether it does."""
+    try:
+        rows = gateway.rows("/runtime", SlotRow).rows
+        seen = {row.slot: row for row in gateway.rows("/models/status", StatusRow).rows}
+    except Failure:  # told of already, as a part that is down or as access that is missing
+        return
+    for row in rows:
+        if row.state != "idle":
+            yield _slot(row, seen.get(row.slot))
+
+
+def _slot(row: SlotRow, status: StatusRow | None) -> Check:
+    name, remedy = f"slot {row.slot}", f"mllm runtime diagnose {row.slot}"
+    health = status.health if status is not None else "absent"
+    if row.state == "failed":
+        return Check("warn", name, "its model did not come to serve", remedy)
+    if row.state != "serving":
+        return Check("ok", name, row.state)
+    if row.replicas and health != "ready":
+        level: Literal["warn", "fail"] = "fail" if health in ("absent", "failed") else "warn"
+        return Check(level, name, f"{row.model} is {health}", remedy)
+    return Check(
+        "ok", name, f"{row.model} serves" if row.replicas else f"{row.model} is scaled to 0"
+    )

@@ -1,22 +1,26 @@
 """`mllm status`: what runs, and how it is."""
 
+from collections.abc import Sequence
+
 from cli.client import Gateway, decoded
 from cli.exits import Exit
-from cli.failures import OutOfReach
+from cli.failures import Failure, OutOfReach
 from cli.quantities import size
 from cli.session import Here
 from cli.tables import coloured, facts
+from schemas.api.runtime import SlotRow
 from schemas.api.system import Readiness, SystemInfo, SystemSummary
 from schemas.message import Value
 
 
 class Status(Value):
-    """`summary` is None while the read models do not answer."""
+    """`summary` is None while the read models do not answer, and `slots` nothing."""
 
     server: str
     readiness: Readiness
     info: SystemInfo
     summary: SystemSummary | None
+    slots: tuple[SlotRow, ...] = ()
 
 
 def status(*, session: Here) -> int:
@@ -26,7 +30,7 @@ def status(*, session: Here) -> int:
     info = gateway.get("/system/info", SystemInfo)
     reply = gateway.ask("GET", "/system/summary")
     summary = decoded(reply, SystemSummary) if reply.status == 200 else None
-    found = Status(gateway.server, readiness, info, summary)
+    found = Status(gateway.server, readiness, info, summary, _slots(gateway))
     session.printer.value(found, text(found, colour=session.printer.colour))
     return Exit.OK if readiness.ok else Exit.FAILED
 
@@ -57,12 +61,32 @@ def text(status: Status, *, colour: bool) -> str:
         for part in status.readiness.parts
     ]
     if summary is not None:
-        pairs += _figures(summary)
+        pairs += [*_figures(summary), ("Serving", serving(status.slots))]
     shown = facts(pairs)
     if colour:
         for word in ("ok", "fail", "ready"):
             shown = shown.replace(f"  {word}", f"  {coloured(word)}")
     return shown
+
+
+def _slots(gateway: Gateway) -> tuple[SlotRow, ...]:
+    """None of them while the read models do not answer."""
+    try:
+        return tuple(gateway.rows("/runtime", SlotRow).rows)
+    except Failure:
+        return ()
+
+
+def serving(slots: Sequence[SlotRow]) -> str:
+    """What every slot is at: `llama in active-llm; other failed`."""
+    return "; ".join(map(_slot, slots)) or "nothing"
+
+
+def _slot(row: SlotRow) -> str:
+    coming = f"{row.candidate.model} is coming up" if row.candidate is not None else ""
+    if row.model:
+        return f"{row.model} in {row.slot}" + (f", where {coming}" if coming else "")
+    return f"{row.slot}: {coming}" if coming else f"{row.slot} {row.state}"
 
 
 def _figures(summary: SystemSummary) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from schemas.api.events import CloudEvent
 from schemas.api.jobs import JobRow
 from schemas.api.problem import Problem
+from schemas.api.runtime import SlotRow, StatusRow
 from schemas.api.tokens import TokenRow
 from schemas.api.weights import (
     WeightsRow,
@@ -111,6 +112,8 @@ class FakeGateway:
     weights: dict[str, WeightsRow] = field(default_factory=dict[str, WeightsRow])
     tokens: list[TokenRow] = field(default_factory=list[TokenRow])
     secrets: dict[str, str] = field(default_factory=dict[str, str])
+    slots: list[SlotRow] = field(default_factory=list[SlotRow])
+    statuses: list[StatusRow] = field(default_factory=list[StatusRow])
     lines: list[LogLine] = field(default_factory=list[LogLine])
     events: list[CloudEvent] = field(default_factory=list[CloudEvent])
     frames: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])

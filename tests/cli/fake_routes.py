@@ -214,6 +214,8 @@ ROUTES: list[tuple[str, str, Route]] = [
     ("POST", "/tokens", _issue),
     ("POST", "/tokens/([^/]+)/rotate", _rotate),
     ("DELETE", "/tokens/([^/]+)", _revoke),
+    ("GET", "/runtime", lambda gateway, seen: (200, _page(gateway.slots, seen))),
+    ("GET", "/models/status", lambda gateway, seen: (200, _page(gateway.statuses, seen))),
     ("GET", "/secrets", _list_secrets),
     ("PUT", "/secrets/([^/]+)", _set_secret),
     ("DELETE", "/secrets/([^/]+)", _delete_secret),

@@ -1,9 +1,12 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from cli.config import write_context
+from schemas.api.runtime import SlotRow, StatusRow
+from schemas.status import Health
 from tests.cli.fake_gateway import TOKEN, FakeGateway
 from tests.cli.support import CommandLine
 
@@ -88,3 +91,26 @@ def test_a_malformed_setting_is_found_out(
     monkeypatch.setenv("MLLM_PORT", "eighty")
 
     assert levels(mllm)["settings"] == "fail"
+
+
+def test_a_slot_that_does_not_serve_is_found_out(gateway: FakeGateway, mllm: CommandLine) -> None:
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    for slot in ("well", "dead", "slow", "none"):
+        gateway.slots.append(
+            SlotRow("default", slot, "serving", 9, now, "llama", 7, "A", replicas=1)
+        )
+    gateway.slots.append(SlotRow("default", "failed", "failed", 9, now))
+    gateway.slots.append(SlotRow("default", "idle", "idle", 9, now))
+    health: dict[str, Health] = {"well": "ready", "dead": "failed", "slow": "degraded"}
+    for slot, how in health.items():
+        gateway.statuses.append(
+            StatusRow(health=how, namespace="default", slot=slot, position=9, updated_at=now)
+        )
+
+    found = levels(mllm)
+
+    assert found["slot well"] == "ok"
+    assert (found["slot dead"], found["slot none"]) == ("fail", "fail")
+    assert (found["slot slow"], found["slot failed"]) == ("warn", "warn")
+    assert "slot idle" not in found
+    assert "mllm runtime diagnose dead" in mllm("doctor").out

@@ -1,5 +1,8 @@
+from datetime import UTC, datetime
+
 import msgspec
 
+from schemas.api.runtime import CandidateRow, SlotRow
 from tests.cli.fake_gateway import FakeGateway
 from tests.cli.support import CommandLine
 
@@ -16,6 +19,21 @@ def test_status_tells_what_runs_and_who_asks(gateway: FakeGateway, mllm: Command
     assert lines["Jobs"].endswith("1 running")
     assert lines["Weights"].endswith("1, 100.0 MiB")
     assert lines["Read models"].endswith("weights 2 behind")
+    assert lines["Serving"].endswith("nothing")
+
+
+def test_status_tells_what_serves(gateway: FakeGateway, mllm: CommandLine) -> None:
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    new = CandidateRow("A", "new", 7, "new", "default", "b", "blue-green", "me", now)
+    gateway.slots += [
+        SlotRow("default", "first", "activating", 9, now, "llama", 7, candidate=new),
+        SlotRow("default", "second", "failed", 9, now),
+        SlotRow("default", "third", "activating", 9, now, candidate=new),
+    ]
+
+    assert mllm("status").out.splitlines()[-1].split(maxsplit=1)[1] == (
+        "llama in first, where new is coming up; second failed; third: new is coming up"
+    )
 
 
 def test_a_part_that_is_down_fails_the_status(gateway: FakeGateway, mllm: CommandLine) -> None:

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from cli.evidence import lines_of
 from cli.exits import of_problem
 from cli.failures import Failure, OutOfReach
 from cli.wire import Reply, Request, Wire
@@ -155,6 +154,8 @@ def decoded(reply: Reply, into: type[T]) -> T:
 
 def refusal(reply: Reply) -> Failure:
     """What a refused request amounts to."""
+    from cli.evidence import lines_of  # here, because most requests are granted
+
     try:
         problem = msgspec.json.decode(reply.body, type=Problem)
     except msgspec.DecodeError:  # a proxy's page, say

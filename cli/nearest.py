@@ -3,9 +3,10 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import msgspec
+
 from cli.client import Gateway
 from cli.failures import Failure
-from schemas.api.models import ModelDetail
 
 LIST = "see `mllm models list`"
 
@@ -22,12 +23,19 @@ def known_models(gateway: Gateway, model: str) -> Generator[None]:
         raise
 
 
+class _Names(msgspec.Struct):
+    """What a model may be called."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
 def _nearest(gateway: Gateway, model: str) -> str:
     """Nobody is worse off if that can not be found out."""
     import difflib  # here, because it is seldom needed
 
     try:
-        rows = gateway.rows("/models", ModelDetail).rows
+        rows = gateway.rows("/models", _Names).rows
     except Failure:
         return ""
     names = [name for row in rows for name in (row.name, *row.aliases)]

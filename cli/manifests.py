@@ -3,9 +3,10 @@
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import yaml
@@ -19,6 +20,9 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
 SOURCE = "mllm/source"
 """The label that says from which directory a model was applied."""
+
+MOST_FIELDS = 10_000
+"""Of a mapping: merging one into another and again doubles it each time."""
 
 NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -40,10 +44,17 @@ class Read(NamedTuple):
 class Loader(yaml.SafeLoader):
     """YAML in which a field that is there twice is an error: the first would be lost unseen."""
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_FIELDS:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"more than {MOST_FIELDS} fields", node.start_mark
+            )
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in names:
-            if name != "<<" and names.count(name) > 1:
+        for name, count in Counter(names).items():
+            if name != "<<" and count > 1:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{name} is there more than once", node.start_mark
                 )
@@ -107,14 +118,13 @@ def _decoded(where: str, text: str, *, as_json: bool) -> list[Document]:
 
 def _listed(data: object) -> Sequence[object]:
     """The entries of a list of manifests, as `get -o json` prints it; or the one there is."""
-    try:
-        return msgspec.convert(data, _List).items
-    except msgspec.ValidationError:
-        return [data]
-
-
-class _List(msgspec.Struct, forbid_unknown_fields=True):
-    items: list[object]
+    whole: object = data
+    if isinstance(data, dict):
+        fields = cast(dict[object, object], data)
+        items = fields.get("items")
+        if fields.keys() == {"items"} and isinstance(items, list):
+            return cast(list[object], items)  # not looked into: one alias may stand for millions
+    return [whole]
 
 
 def _at(error: Exception) -> str:

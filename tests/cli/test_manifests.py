@@ -1,0 +1,42 @@
+"""Manifests in files that somebody else wrote, perhaps to keep us busy."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.failures import Failure
+from cli.manifests import documents, read_all
+
+LEVELS = range(40)
+ALIASES = "\n".join(f"- &a{n + 1} [*a{n}, *a{n}]" for n in LEVELS)
+MERGES = "\n".join(f"a{n + 1}: &a{n + 1} {{<<: [*a{n}, *a{n}]}}" for n in LEVELS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"items:\n- &a0 [x, x]\n{ALIASES}",
+        f"a0: &a0 {{k: 1}}\n{MERGES}",
+        "items: &a [*a]",
+        "labels: &a {a: *a}",
+        "[" * 10_000,
+    ],
+    ids=["aliases", "merges", "a list in itself", "fields in themselves", "a deep nest"],
+)
+def test_a_file_that_means_harm_is_refused_soon(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(text)
+    begun = time.process_time()
+
+    with pytest.raises(Failure):
+        read_all(documents(str(file)))
+
+    assert time.process_time() - begun < 10
+
+
+def test_a_list_of_manifests_is_read_as_its_entries(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("items:\n- {id: a, weights: {target: x}}\n- {id: b, weights: {target: x}}\n")
+
+    assert [one.manifest.id for one in read_all(documents(str(file)))] == ["a", "b"]

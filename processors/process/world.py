@@ -17,6 +17,9 @@ from schemas.secrets import Secrets
 from schemas.weights import Holding
 from schemas.workloads import Node
 
+ELSEWHERE = "another namespace"
+"""Who holds cards there, and for which model, is not this tenant's to know."""
+
 
 class ProcessWorld:
     """The `World` of one machine."""
@@ -62,10 +65,14 @@ class ProcessWorld:
         return f"{plan['engine']} serves it"
 
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity:
-        """Only our own servers are known to hold cards; whose they are is said."""
+        """Only our own servers are known to hold cards; whose they are is said within a tenant."""
         total = sum(node.gpus for node in await self.nodes())
         held = await asyncio.to_thread(_holders, self._root)
-        others = [holder for where, holder in held if where != (namespace, slot)]
+        others = [
+            holder if where[0] == namespace else Holder(ELSEWHERE, holder.gpus)
+            for where, holder in held
+            if where != (namespace, slot)
+        ]
         free = max(0, total - sum(holder.gpus for holder in others))
         return Capacity(manifest.resources.gpus, free, total, tuple(others))
 

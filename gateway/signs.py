@@ -58,6 +58,12 @@ SIGNS: Sequence[Sign] = (
         "put right `nodeSelector` and `tolerations`",
     ),
     _sign(
+        r"nodenotready|nodelost|kubelet stopped posting",
+        "the machine that it runs on does not answer any more",
+        "look at that node (`kubectl describe node`); its pods come up elsewhere when it is drained"
+        " or deleted",
+    ),
+    _sign(
         r"imagepullbackoff|errimagepull|invalidimagename",
         "the engine's image can not be had",
         "look at the image's name in the serving runtime, and at the cluster's pull secrets",

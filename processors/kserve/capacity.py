@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from processors.kserve import nodes as of_node
 from processors.kserve import pods as of_pod
 from processors.kserve.kinds import Machine, Pod, Taint
 from processors.kserve.service import MODEL, NAMESPACE, SLOT
@@ -85,13 +86,9 @@ def why_not(machine: Machine, manifest: Manifest) -> str:
 
 
 def _off(machine: Machine) -> str:
-    if not _ready(machine):
+    if not of_node.ready(machine):
         return "it is not ready"
     return "it is cordoned" if machine.spec.unschedulable else ""
-
-
-def _ready(machine: Machine) -> bool:
-    return any(one.type == "Ready" and one.status == "True" for one in machine.status.conditions)
 
 
 def _tolerated(taint: Taint, manifest: Manifest) -> bool:
@@ -120,7 +117,7 @@ def _node(machine: Machine, held: int) -> Node:
     taints = [_tainted(taint) for taint in machine.spec.taints if taint.effect in KEEPS_OFF]
     return Node(
         name=machine.metadata.name,
-        ready=_ready(machine),
+        ready=of_node.ready(machine),
         gpus=gpus,
         gpus_free=max(0, gpus - held),
         gpu_product=next((labels[key] for key in PRODUCTS if labels.get(key)), ""),

@@ -44,6 +44,9 @@ class Selection(NamedTuple):
         return {key: value for key, value in asked.items() if value}
 
 
+EVERYWHERE = Selection(everywhere=True)
+
+
 class Page(NamedTuple):
     """Some of the objects of a list, each as its JSON, and the version of the whole."""
 

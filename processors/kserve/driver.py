@@ -156,6 +156,7 @@ class KServeDriver:
             await self._watching.pods(name),
             await self._watching.deployments(name),
             self._watching.warnings(name),
+            self._watching.nodes(),
         )
         return sight(instance, seen, changed, inside=await self._cluster.inside())
 

@@ -7,7 +7,7 @@ For checks before anything is applied. Every method raises `ClusterError`
 from collections.abc import Mapping, Sequence
 
 from processors.kserve import capacity as of_capacity
-from processors.kserve.cluster import Cluster, Selection
+from processors.kserve.cluster import EVERYWHERE, Cluster, Selection
 from processors.kserve.kinds import (
     CLAIMS,
     CONFIG_MAPS,
@@ -24,7 +24,6 @@ from schemas.checks import Capacity
 from schemas.manifest import Manifest
 from schemas.workloads import Node
 
-EVERYWHERE = Selection(everywhere=True)
 RUNNING = Selection(fields="status.phase!=Succeeded,status.phase!=Failed", everywhere=True)
 
 

@@ -80,8 +80,9 @@ def _whole(amount: str | int) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def status(pod: Pod) -> PodStatus:
-    reason, message = trouble(pod)
+def status(pod: Pod, wrong: tuple[str, str]) -> PodStatus:
+    """`wrong` is what is the matter with it, as reason and message."""
+    reason, message = wrong
     said = pod.status
     return PodStatus(
         name=pod.metadata.name,

@@ -6,21 +6,23 @@ of the object, where it counts other changes: too low a number may stay so for e
 in sight (scaled to nothing, or run by something else) that number is all there is to go by.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from processors.driver import Instance, Sight
+from processors.kserve import nodes as of_node
 from processors.kserve import pods as of_pod
 from processors.kserve.kinds import (
     Deployment,
     Happening,
+    Machine,
     Pod,
     SaidCondition,
     Service,
     ServiceStatus,
 )
 from processors.kserve.service import DERIVED, OPENAI
-from schemas.status import Condition, Health, SlotStatus
+from schemas.status import Condition, Health, PodStatus, SlotStatus
 
 HOPELESS = frozenset(
     {"InvalidPredictorSpec", "NoSupportingRuntime", "RuntimeDisabled", "RuntimeNotRecognized"}
@@ -34,12 +36,14 @@ MESSAGE_LIMIT = 1000
 
 
 class Seen(NamedTuple):
-    """What there is of an instance. `pods` are all of its object's, whatever their activation."""
+    """What there is of an instance. `pods` are all of its object's, whatever their activation;
+    `nodes` are the cluster's, by name, as far as they are known."""
 
     service: Service
     pods: Sequence[Pod] = ()
     deployments: Sequence[Deployment] = ()
     warnings: Sequence[Happening] = ()
+    nodes: Mapping[str, Machine] = {}
 
     @property
     def said(self) -> ServiceStatus:
@@ -49,6 +53,11 @@ class Seen(NamedTuple):
     def observed(self) -> bool:
         """Whether the status is, for all that it says itself, of what was applied last."""
         return self.said.observed_generation >= self.service.metadata.generation
+
+    def trouble(self, pod: Pod) -> tuple[str, str]:
+        """Why a pod does not run, or not for sure: its own reason, or its node's."""
+        own = of_pod.trouble(pod)
+        return own if own[0] else of_node.trouble(self.nodes.get(pod.spec.node_name))
 
 
 def sight(instance: Instance, seen: Seen, drift: tuple[str, ...], *, inside: bool) -> Sight:
@@ -67,7 +76,7 @@ def sight(instance: Instance, seen: Seen, drift: tuple[str, ...], *, inside: boo
         replicas=instance.replicas,
         replicas_ready=sum(of_pod.ready(pod) for pod in own),
         gpus=sum(of_pod.gpus(pod) for pod in own if pod.spec.node_name and not of_pod.ended(pod)),
-        pods=tuple(sorted(map(of_pod.status, seen.pods), key=lambda pod: pod.name)),
+        pods=tuple(sorted(_pods(seen), key=lambda pod: pod.name)),
         conditions=tuple(map(_condition, seen.said.conditions)),
     )
     return Sight(status, url, "" if answers else code, drift)
@@ -91,6 +100,10 @@ def is_ready(seen: Seen, activation: str) -> bool:
         own = (pod for pod in marked if of_pod.activation(pod) == activation)
         return any(map(of_pod.ready, own))
     return seen.observed
+
+
+def _pods(seen: Seen) -> Iterable[PodStatus]:
+    return (of_pod.status(pod, seen.trouble(pod)) for pod in seen.pods)
 
 
 def _own(instance: Instance, pods: Iterable[Pod]) -> list[Pod]:
@@ -121,7 +134,7 @@ def _trouble(instance: Instance, seen: Seen) -> str:
     """What is wrong, in the words of whoever is closest to it; "" while nothing is."""
     own = _own(instance, seen.pods)
     for pod in own:
-        reason, message = of_pod.trouble(pod)
+        reason, message = seen.trouble(pod)
         if reason:
             return f"{reason}: {message or pod.metadata.name}"
     for deployment in seen.deployments:

@@ -5,20 +5,22 @@ they belong to one of those, so that a namespace full of others' costs nothing.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import NoReturn, TypeVar
 
-from processors.kserve.cluster import MANAGER, Cluster, Selection
+from processors.kserve.cluster import EVERYWHERE, MANAGER, Cluster, Selection
 from processors.kserve.informer import Informer, Rest
 from processors.kserve.kinds import (
     DEPLOYMENTS,
     EVENTS,
     MANAGED_BY,
+    NODES,
     PODS,
     SERVICE_LABEL,
     Deployment,
     Happening,
     Kind,
+    Machine,
     Observed,
     Pod,
     Service,
@@ -50,11 +52,13 @@ class Watching:
         self._pods = Informer(cluster, pods, self._changed, rest)
         self._deployments = Informer(cluster, deployments, self._changed, rest)
         self._warnings = Informer(cluster, warnings, self._happened, rest)
+        nodes = Wanted(NODES, Machine, EVERYWHERE)
+        self._nodes = Informer(cluster, nodes, self._carries, rest)
 
     async def changes(self) -> AsyncGenerator[Slot]:
         """Namespace and slot, whenever something happened there; for ever."""
-        following = (self._services, self._pods, self._deployments, self._warnings)
-        tasks = [asyncio.create_task(informer.run()) for informer in following]
+        own = (self._services, self._pods, self._deployments, self._warnings)
+        tasks = [asyncio.create_task(informer.run()) for informer in (*own, self._nodes)]
         try:
             while True:
                 yield await self._turn(tasks)
@@ -91,6 +95,10 @@ class Watching:
         kept = self._warnings.kept.values() if self._warnings.fresh else ()
         return [one for one in kept if about(one, name)]
 
+    def nodes(self) -> Mapping[str, Machine]:
+        """By name; nothing while they are not followed, as where that is not allowed."""
+        return self._nodes.kept if self._nodes.fresh else {}
+
     async def _read(self, informer: Informer[T], wanted: Wanted[T], name: str) -> Sequence[T]:
         if not informer.fresh:
             return await every(self._cluster, wanted)
@@ -113,6 +121,10 @@ class Watching:
 
     def _happened(self, seen: Happening) -> None:
         self._ring(name for name in self._names if about(seen, name))
+
+    def _carries(self, seen: Machine) -> None:
+        node, pods = seen.metadata.name, self._pods.kept.values()
+        self._ring({_service(pod) for pod in pods if pod.spec.node_name == node})
 
     def _ring(self, names: Iterable[str]) -> None:
         for slot in filter(None, map(self._names.get, names)):

@@ -81,6 +81,7 @@ def test_a_line_of_the_log_gives_the_cause_away(line: str, problem: str) -> None
         ("CreateContainerConfigError", 'secret "hf" not found', "secret"),
         ("FailedMount", "MountVolume.SetUp failed", "volume"),
         ("OOMKilled", "", "machine's memory"),
+        ("NodeNotReady", "node-1: no network", "does not answer any more"),
     ],
 )
 def test_a_pods_reason_gives_the_cause_away(reason: str, message: str, problem: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import ClientResponse
 
 from processors.kserve.access import Connected
-from processors.kserve.kinds import DEPLOYMENTS, EVENTS, INFERENCE_SERVICES, PODS, Kind
+from processors.kserve.kinds import DEPLOYMENTS, EVENTS, INFERENCE_SERVICES, NODES, PODS, Kind
 from tests.kube.plain import Json
 
 MERGE = "application/merge-patch+json"
@@ -16,6 +16,7 @@ CONTAINER = "kserve-container"
 STORAGE = "storage-initializer"
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
 ACCOUNTS = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+CLUSTER_WIDE = (NAMESPACES, NODES)
 
 
 class Hand:
@@ -70,7 +71,7 @@ class Hand:
 
     async def delete(self, name: str, kind: Kind = INFERENCE_SERVICES) -> None:
         now = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-        status, said = await self.ask("DELETE", kind.path(self.namespace, name), now)
+        status, said = await self.ask("DELETE", self._path(kind, name), now)
         assert status in (200, 202, 404), said
 
     async def report(self, name: str, observed: int, ready: str = "True", **more: Any) -> None:
@@ -82,11 +83,13 @@ class Hand:
 
     async def say(self, name: str, status: Json, kind: Kind) -> None:
         """Set an object's status, as its controller would."""
-        path = kind.path(self.namespace, name, "status")
+        path = self._path(kind, name, "status")
         code, said = await self.ask("PATCH", path, {"status": status}, MERGE)
         assert code == 200, said
 
-    async def pod(self, name: str, service: str, activation: str = "", gpus: int = 0) -> None:
+    async def pod(
+        self, name: str, service: str, activation: str = "", gpus: int = 0, node: str = ""
+    ) -> None:
         """A pod as KServe would make it of an InferenceService; "" for one that says no more."""
         labels = {"serving.kserve.io/inferenceservice": service}
         if activation:
@@ -95,11 +98,13 @@ class Hand:
         if gpus:
             amounts = {"nvidia.com/gpu": str(gpus)}
             container["resources"] = {"requests": amounts, "limits": amounts}
-        spec = {
+        spec: Json = {
             "automountServiceAccountToken": False,
             "initContainers": [{"name": STORAGE, "image": "example.com/storage:1"}],
             "containers": [container],
         }
+        if node:
+            spec["nodeName"] = node
         body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
         await self._made(PODS, body)
 
@@ -119,6 +124,15 @@ class Hand:
         await self._made(DEPLOYMENTS, body)
         await self.say(name, {"conditions": conditions}, DEPLOYMENTS)
 
+    async def node(self, name: str) -> None:
+        """One that is in order. Nodes are no namespace's: whoever makes one deletes it."""
+        await self._made(NODES, {"metadata": {"name": name}})
+        await self.node_status(name, "True")
+
+    async def node_status(self, name: str, ready: str, message: str = "") -> None:
+        condition = {**_condition("Ready", ready), "reason": "Test", "message": message}
+        await self.say(name, {"conditions": [condition]}, NODES)
+
     async def warn(self, pod: str, reason: str, message: str) -> None:
         involved = {"kind": "Pod", "namespace": self.namespace, "name": pod}
         body: Json = {
@@ -134,9 +148,12 @@ class Hand:
         }
         await self._made(EVENTS, body)
 
+    def _path(self, kind: Kind, name: str = "", sub: str = "") -> str:
+        return kind.path("" if kind in CLUSTER_WIDE else self.namespace, name, sub)
+
     async def _made(self, kind: Kind, body: Json, *, there: bool = False) -> None:
         """`there`: it may be, already."""
-        path = kind.path("" if kind == NAMESPACES else self.namespace)
+        path = self._path(kind)
         whole = {"apiVersion": kind.api_version, "kind": kind.name, **body}
         status, said = await self.ask("POST", path, whole)
         assert status == 201 or (there and status == 409), said

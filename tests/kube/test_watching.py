@@ -16,7 +16,7 @@ from processors.kserve.cluster import Cluster
 from processors.kserve.driver import KServeDriver
 from processors.kserve.informer import Informer
 from processors.kserve.kinds import INFERENCE_SERVICES as SERVICES
-from processors.kserve.kinds import PODS, Happening, Observed, Pod, Service
+from processors.kserve.kinds import NODES, PODS, Happening, Observed, Pod, Service
 from processors.kserve.reading import Wanted
 from tests.kube import resources
 from tests.kube.conftest import QUICK, OwnWorld, World
@@ -120,6 +120,40 @@ async def test_what_is_others_wakes_nobody(world: World) -> None:
         await eventually(_when(lambda: ("default", "last") in ears.slots), WITHIN)
 
     assert set(ears.slots) == {("default", SLOT), ("default", "last")}
+
+
+async def test_a_node_that_does_not_answer_any_more_is_told_of_whoever_is_on_it(
+    world: World,
+) -> None:
+    wanted, node = instance(), f"{world.namespace}-node"
+    await world.hand.node(node)
+    try:
+        async with heard(world.driver) as ears:
+            await world.driver.ensure(wanted)
+            await world.hand.report(SLOT, observed=1)
+            await world.hand.pod("one", SLOT, wanted.served.id, node=node)
+            await world.hand.pod_status("one", ready=True)
+
+            async def on_its_node() -> bool:
+                said = (await world.driver.ensure(wanted)).status
+                return [(pod.node, pod.reason) for pod in said.pods] == [(node, "")]
+
+            await eventually(on_its_node, WITHIN)
+            before = len(ears.slots)
+            await world.hand.node_status(node, "Unknown", "Kubelet stopped posting node status.")
+            await eventually(partial(ears.more, before), WITHIN)
+
+            async def told() -> bool:
+                return "NodeNotReady" in (await world.driver.ensure(wanted)).status.message
+
+            await eventually(told, WITHIN)
+            said = (await world.driver.ensure(wanted)).status
+    finally:
+        await world.hand.delete(node, NODES)
+
+    assert said.health == "degraded"
+    assert said.message == f"NodeNotReady: {node}: Kubelet stopped posting node status."
+    assert [pod.reason for pod in said.pods] == ["NodeNotReady"]
 
 
 async def test_a_burst_of_a_thousand_changes_wakes_a_slot_a_few_times_a_second(

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
-from tests.bench import downloads, log, rebuild, sse, startup
+from tests.bench import downloads, log, rebuild, serving, sse, startup
 from tests.bench.figures import Bound, Figure, Measurement
 from tests.bench.report import table, taken, write
 
@@ -41,6 +41,7 @@ MEASUREMENTS = {
         Measurement("rebuild", (REBUILD,), rebuilding),
         *downloads.MEASUREMENTS,
         sse.measurement,
+        serving.measurement,
         startup.measurement,
     )
 }

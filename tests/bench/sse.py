@@ -5,12 +5,11 @@ the writer's clock, right before it appends, to the subscriber's, when the bytes
 """
 
 import asyncio
-import multiprocessing
 import re
 import statistics
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,7 +26,7 @@ from commands.jetstream import JetStreamLog, LogNames
 from schemas.job import JobPauseRequested
 from schemas.log import Head, Stream
 from schemas.message import Context
-from tests import servers
+from tests.bench.children import child, nats_server
 from tests.bench.figures import Bound, Figure, Measurement
 from tests.gateway.rig import gateway
 
@@ -117,26 +116,6 @@ def serve(nats_url: str, home: Path, pipe: Connection) -> None:
     uvloop.run(run())
 
 
-class Child(NamedTuple):
-    pipe: Connection
-    pid: int
-
-
-@contextmanager
-def child(target: object, *arguments: object) -> Generator[Child]:
-    """A process that talks over a pipe, and ends with the block."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=target, args=(*arguments, theirs))  # type: ignore[arg-type]
-    process.start()
-    try:
-        assert process.pid is not None
-        yield Child(ours, process.pid)
-    finally:
-        process.kill()
-        process.join()
-
-
 async def write(nats_url: str, seconds: float, rate: float) -> int:
     """Append events at a steady rate; how many they were."""
     connection = await nats.connect(nats_url)
@@ -178,16 +157,6 @@ def measure(subscribers: int, seconds: float, rate: float) -> Outcome:
             delays += crowd.pipe.recv()
     lost = abs(written * share * CROWDS - len(delays))
     return Outcome(sorted(delays), (after - before) / 1024 / subscribers, cpu / 100, lost)
-
-
-@contextmanager
-def nats_server(home: Path) -> Generator[str]:
-    server = servers.nats_server(home / "nats")
-    asyncio.run(server.start())
-    try:
-        yield server.url
-    finally:
-        server.stop()
 
 
 def take(_: int) -> Iterator[Figure]:

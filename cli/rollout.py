@@ -116,10 +116,10 @@ def nothing_there(slot: str) -> Failure:
     )
 
 
-def seen(gateway: Gateway, row: SlotRow) -> Seen:
+def seen(gateway: Gateway, row: SlotRow, *, min_sequence: int | None = None) -> Seen:
     """The slot with what was last seen of it; not seeing that is no failure."""
     try:
-        found = gateway.rows("/models/status", StatusRow).rows
+        found = gateway.rows("/models/status", StatusRow, min_sequence=min_sequence).rows
     except Failure:
         return Seen(row)
     return Seen(row, next((one for one in found if one.slot == row.slot), None))
@@ -133,5 +133,6 @@ def _printed(session: Session, rollout: Rollout) -> Rollout:
     except Failure as failure:
         session.hint(f"the slot can not be shown: {failure.cause}")
         return rollout
-    session.printer.row(seen(session.gateway, row), SLOTS)
+    now = seen(session.gateway, row, min_sequence=rollout.position)
+    session.printer.row(now, SLOTS)
     return replace(rollout, stays=rollout.stays or row.model)

@@ -153,7 +153,7 @@ class Flying:
         if not sight.url:
             return await self._wait_for_answer(seen, flight, sight)
         if not seen.state.leaving:
-            return await self._complete(seen, flight)
+            return await self._complete(seen, flight, sight)
         stopped = any(entry.phase == "stop" for entry in flight.phases)
         return await self._enter(seen, flight, "remove" if stopped else "drain")
 
@@ -176,9 +176,7 @@ class Flying:
         sight = await self._serve(seen, flight)
         if not sight.url:
             return await self._wait_for_answer(seen, flight, sight)
-        for gone in seen.state.leaving:
-            await self._voice.match(seen, gone)
-        return await self._complete(seen, flight)
+        return await self._complete(seen, flight, sight)
 
     async def _serve(self, seen: SeenSlot, flight: Flight) -> Sight:
         """Keep the candidate up that requests go to since the switch."""
@@ -228,7 +226,12 @@ class Flying:
         await self._voice.say(seen, f"{id}/{phase}", command)
         return AT_ONCE
 
-    async def _complete(self, seen: SeenSlot, flight: Flight) -> float:
+    async def _complete(self, seen: SeenSlot, flight: Flight, sight: Sight) -> float:
+        """Not before its status says that it answers: whoever hears of the end looks there."""
+        if too_soon := await self._voice.record(seen, sight.status):
+            return too_soon
+        for gone in seen.state.leaving:
+            await self._voice.match(seen, gone)
         id = flight.served.id
         command = CompleteActivation(seen.state.slot, id, self._elapsed(seen, flight))
         await self._voice.say(seen, f"{id}/complete", command)

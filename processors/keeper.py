@@ -117,8 +117,7 @@ class Keeper:
             await self._voice.show(seen, None, "")
         cleared = await self._clear(seen)
         if state.current is None and cleared:
-            await self._voice.record(seen, SlotStatus())
-            return EMPTY if self._voice.recorded(SlotStatus()) else SOON
+            return await self._voice.record(seen, SlotStatus()) or EMPTY
         return STEADY if cleared else SOON
 
     async def _give_up(self, seen: SeenSlot, why: str) -> float:
@@ -136,7 +135,8 @@ class Keeper:
             sight = await self._driver.ensure(instance(seen, current), correct=self._correct)
         except Rejected as refusal:
             failed = SlotStatus("failed", current.model, current.id, str(refusal))
-            return await self._voice.record(seen, failed)
+            await self._voice.record(seen, failed)
+            return
         if sight.url or sight.status.health == "absent":
             await self._voice.show(seen, current, sight.url)
         await self._tell_drift(seen, current, sight.drift)
@@ -202,6 +202,8 @@ class Keeper:
                 return SOON
             if not await self._driver.remove(_present(seen, current.id)):
                 return SOON
+            if too_soon := await self._voice.record(seen, SlotStatus()):
+                return too_soon
             await self._voice.match(seen, current)
             self._cleared.add(current.id)
         command = CompleteDeactivation(seen.state.slot, leaving.id)

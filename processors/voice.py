@@ -48,7 +48,7 @@ class Voice:
         self._shown_at = 0.0
         self._left: dict[str, float] = {}
         self._recorded: SlotStatus | None = None
-        self._recorded_at = 0.0
+        self._recorded_at = float("-inf")
 
     async def say(self, seen: SeenSlot, step: str, command: Command) -> None:
         """`step` names the command, so that each is granted once, whoever says it again."""
@@ -85,18 +85,21 @@ class Voice:
             await self.show(seen, seen.state.current, "")
         return time.monotonic() - self._left.get(served.id, float("-inf"))
 
-    async def record(self, seen: SeenSlot, status: SlotStatus) -> None:
-        """Record a change, unless the one before is too recent: then the next look does."""
+    async def record(self, seen: SeenSlot, status: SlotStatus) -> float:
+        """Record a change, unless the one before is too recent: say in how many seconds it is not.
+
+        0 when this is what is recorded.
+        """
         status = msgspec.structs.replace(status, pods=status.pods[:MOST_PODS])
+        if status == self._recorded:
+            return 0.0
         now = time.monotonic()
-        if status == self._recorded or now - self._recorded_at < STATUS_SECONDS:
-            return
+        too_soon = self._recorded_at + STATUS_SECONDS - now
+        if too_soon > 0:
+            return too_soon
         await self.observe(seen, RecordStatus(seen.state.slot, status))
         self._recorded, self._recorded_at = status, now
-
-    def recorded(self, status: SlotStatus) -> bool:
-        """Whether that is what was recorded last."""
-        return status == self._recorded
+        return 0.0
 
     async def match(self, seen: SeenSlot, served: Served) -> None:
         """Let go of the weights of what has left, unless it is to come back: then rely on them."""

@@ -22,6 +22,7 @@ from schemas.log import Commit, Stream
 from schemas.manifest import Manifest, WeightsSource
 from schemas.message import Command, Context
 from schemas.runtime import ActivateModel, ActivationPhase, SeenSlot, Served, Strategy
+from schemas.status import Health, StatusUpdated
 from tests.support import eventually
 
 D = TypeVar("D", bound=Driver)
@@ -108,6 +109,19 @@ class Stage(Generic[D]):
         events = [event for commit in history for event in commit.events]
         return [event.phase for event in events if isinstance(event, ActivationPhase)]
 
+    async def health_at(self, kind: str) -> Health | None:
+        """How the slot was last recorded to be when the first event of that type was said."""
+        said = next(c.position for c in await self.history() if kind in c.types)
+        before = [c for c in await self.history("status") if c.position < said]
+        return _health(before[-1]) if before else None
+
+    async def until_health(self, health: Health) -> None:
+        async def recorded() -> bool:
+            history = await self.history("status")
+            return bool(history) and _health(history[-1]) == health
+
+        await eventually(recorded, WITHIN)
+
     async def until_current(self, model: str) -> None:
         """Until this model is who serves, and nothing is under way."""
 
@@ -129,6 +143,12 @@ class Stage(Generic[D]):
             return kind in await self.types()
 
         await eventually(said, WITHIN)
+
+
+def _health(commit: Commit) -> Health:
+    [event] = commit.events
+    assert isinstance(event, StatusUpdated)
+    return event.status.health
 
 
 @asynccontextmanager

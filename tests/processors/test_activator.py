@@ -267,3 +267,38 @@ async def test_changes_in_quick_succession_are_one_status_a_second(bench: Bench)
     history = await bench.history("status")
     gaps = [b.at - a.at for a, b in itertools.pairwise(history)]
     assert all(gap.total_seconds() > 0.9 for gap in gaps)
+
+
+async def test_a_status_that_says_so_comes_before_an_activation_is_said_to_be_complete(
+    bench: Bench,
+) -> None:
+    await bench.activate("a")
+    await bench.until_phase("load")
+    await bench.until_health("loading")
+    bench.world.set("a", "ready")
+
+    await bench.until_said("model.activation.completed")
+
+    assert await bench.health_at("model.activation.completed") == "ready"
+
+
+async def test_a_status_that_says_so_comes_before_a_deactivation_is_said_to_be_complete(
+    bench: Bench,
+) -> None:
+    bench.world.quick = True
+    await bench.activate("a")
+    await serving(bench, "a")
+
+    await bench.say(DeactivateSlot(SLOT, str(ULID()), "ann"))
+    await bench.until_said("model.deactivation.completed")
+
+    assert await bench.health_at("model.deactivation.completed") == "absent"
+
+
+async def test_a_status_of_very_many_pods_keeps_no_activation_from_completing(bench: Bench) -> None:
+    bench.world.pods = 1000
+    bench.world.quick = True
+
+    await bench.activate("a")
+
+    await serving(bench, "a")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from processors.driver import DriverUnavailable, Instance, Present, Sight
 from schemas.message import Rejected
-from schemas.status import Health, SlotStatus
+from schemas.status import Health, PodStatus, SlotStatus
 
 
 @dataclass
@@ -36,6 +36,7 @@ class World:
     failing: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     standing: dict[Present, Standing] = field(default_factory=dict[Present, Standing])
     silent: set[str] = field(default_factory=set[str])
+    pods: int = 0
     drift: tuple[str, ...] = ()
     corrected: set[str] = field(default_factory=set[str])
     begun: list[str] = field(default_factory=list[str])
@@ -76,7 +77,8 @@ class World:
         code, message = self.failing.get(model, ("", ""))
         health = "failed" if code else standing.health
         url = f"http://{model}" if health == "ready" else ""
-        status = SlotStatus(health, model, instance.served.id, message, url)
+        pods = tuple(PodStatus(f"{model}-{n}", "Running") for n in range(self.pods))
+        status = SlotStatus(health, model, instance.served.id, message, url, pods=pods)
         return Sight(status=status, url=url, code=code, drift=self.drift)
 
     async def idle(self, instance: Instance) -> bool:

@@ -9,7 +9,8 @@ from cli.exits import Exit
 from cli.nearest import known_models
 from cli.parameters import Duration, Everywhere, Moment
 from cli.rollout import Stay, fetch_slot, follow_through
-from cli.runtime_looking import print_events, print_logs, print_slot, print_slots
+from cli.runtime_logs import Asked, print_logs
+from cli.runtime_looking import print_events, print_slot, print_slots
 from cli.runtime_rows import diagnosis_text
 from cli.runtime_scaling import scaled_to_the_end
 from cli.session import Here, Session, Watching
@@ -236,13 +237,13 @@ def logs(
     slot
         Which slot.
     follow
-        Stay, and print what comes.
+        Stay, and print what comes; of a slot, also from who serves there next.
     tail
         Begin with this many of the last lines.
     container
         Which of its containers.
     """
-    print_logs(session, pod, slot, follow=follow, tail=tail, container=container)
+    print_logs(session, pod, slot, Asked(follow, tail, container))
 
 
 @app.command

@@ -1,20 +1,16 @@
-"""What `mllm runtime` shows of slots: how they are, what happened to them, what engines write."""
+"""What `mllm runtime` shows of slots: how they are, and what happened to them."""
 
-import http.client
-import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from cli.client import Gateway, Rows, segment
-from cli.exits import Exit
-from cli.failures import Failure, OutOfReach
+from cli.client import Gateway, Rows
+from cli.failures import Failure
 from cli.rollout import fetch_slot, seen
 from cli.runtime_rows import EVENTS, SLOTS, Seen, slot_text
 from cli.session import Session
-from cli.tables import Column, printable
+from cli.tables import Column
 from cli.tailing import Message, Pump, follow
 from schemas.api.runtime import RuntimeEventRow, SlotRow, StatusRow
 from schemas.api.system import SystemInfo
@@ -23,10 +19,6 @@ from schemas.names import ALL
 TYPES = ("model.activation.*", "model.deactivation.*", "runtime.*", "model.status.updated")
 SETTLE_SECONDS = 0.3
 POLL_SECONDS = 2.0
-SILENCE_SECONDS = 3600.0
-"""An engine may have nothing to write for long."""
-
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def print_slot(session: Session, slot: str, as_of: str | None) -> None:
@@ -111,40 +103,3 @@ def _events(gateway: Gateway, slot: str | None, since: datetime) -> Sequence[Run
     moment = since.strftime("%Y-%m-%dT%H:%M:%SZ")
     rows = gateway.rows("/runtime/events", RuntimeEventRow, since=moment, slot=slot).rows
     return sorted(rows, key=lambda row: row.at)
-
-
-def print_logs(
-    session: Session, pod: str | None, slot: str, *, follow: bool, tail: int, container: str
-) -> None:
-    """What a pod writes, or, unless it is said, the one in the slot. Raises `Failure`."""
-    name = pod or _pod_in(session, slot)
-    path = f"/runtime/pods/{segment(name)}/logs"
-    gateway = session.gateway.patient(SILENCE_SECONDS)
-    said = {"follow": follow, "tail": tail, "container": container or None}
-    try:
-        for line in gateway.stream(path, "text/plain", {}, **said):
-            print(_text(line))
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        pass
-    except (OSError, http.client.HTTPException) as error:
-        raise OutOfReach("the connection broke off", "run it again to go on") from error
-
-
-def _text(line: bytes) -> str:
-    """A line without what could move a cursor: engines write what strangers tell them."""
-    return printable(COLOURS.sub("", line.decode(errors="replace").rstrip("\r\n")).expandtabs())
-
-
-def _pod_in(session: Session, slot: str) -> str:
-    """The pod in the slot: of several, one that is ready, if any is."""
-    status = seen(session.gateway, fetch_slot(session.gateway, slot)).status
-    pods = sorted(status.pods if status else (), key=lambda pod: not pod.ready)
-    if not pods:
-        raise Failure(
-            f"nothing runs in {slot}", f"see `mllm runtime status {slot}`", exit=Exit.NOT_FOUND
-        )
-    if len(pods) > 1:
-        others = ", ".join(pod.name for pod in pods[1:])
-        session.hint(f"these are the logs of {pods[0].name}; there is also: {others}")
-    return pods[0].name

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,8 +76,12 @@ async def land(mllm: Shell, id: str) -> None:
     await mllm.rig.say(CompleteActivation(SLOT, id, 2500))
 
 
-async def see(mllm: Shell, health: Health, ready: int, replicas: int) -> None:
-    status = SlotStatus(health, "llama", replicas=replicas, replicas_ready=ready, gpus=1, pods=PODS)
+async def see(
+    mllm: Shell, health: Health, ready: int, replicas: int, pods: Sequence[PodStatus] = PODS
+) -> None:
+    status = SlotStatus(
+        health, "llama", replicas=replicas, replicas_ready=ready, gpus=1, pods=tuple(pods)
+    )
     await mllm.rig.say(RecordStatus(SLOT, status))
 
 
@@ -277,15 +281,20 @@ async def test_a_watched_list_shows_what_becomes_of_a_slot(mllm: Shell) -> None:
     assert (first["status"], then["status"]["health"]) == (None, "ready")
 
 
+async def told(mllm: Shell) -> None:
+    """Until the read model knows how the slot was seen to be."""
+
+    async def there() -> bool:
+        return bool((await mllm.rig.get("/models/status"))["items"])
+
+    await eventually(there)
+
+
 async def test_logs_are_those_of_the_pod_that_is_ready(mllm: Shell) -> None:
     mllm.rig.world.lines = {"llama-0": [b"waiting\n"], "llama-1": [b"one\n", b"\x1b[31mtwo\x07\n"]}
     await mllm.rig.serve("llama")
     await see(mllm, "ready", 1, 2)
-
-    async def told() -> bool:
-        return bool((await mllm.rig.get("/models/status"))["items"])
-
-    await eventually(told)
+    await told(mllm)
     chosen = await mllm("runtime", "logs", "--tail", "1")
     named = await mllm("runtime", "logs", "llama-0")
     unknown = await mllm("runtime", "logs", "llama-9")
@@ -304,6 +313,48 @@ async def test_logs_are_followed_until_interrupted(mllm: Shell) -> None:
     following.send_signal(signal.SIGINT)
 
     assert await asyncio.wait_for(following.wait(), 20) == 0
+
+
+async def followed(mllm: Shell) -> asyncio.subprocess.Process:
+    """The logs of a slot, followed, whose only pod has just ended."""
+    mllm.rig.world.lines = {"llama-0": [b"one\n"], "mistral-0": [b"two\n"]}
+    mllm.rig.world.over = {"llama-0"}
+    await mllm.rig.serve("llama")
+    await see(mllm, "ready", 1, 1, [PodStatus("llama-0", "Running", ready=True)])
+    await told(mllm)
+    following = await mllm.start("runtime", "logs", "-f")
+    assert following.stdout is not None
+    assert following.stderr is not None
+    assert await following.stdout.readline() == b"one\n"
+    assert b"llama-0 ended; waiting for what is next" in await following.stderr.readline()
+    return following
+
+
+async def test_logs_of_a_slot_go_on_with_the_model_that_takes_over(mllm: Shell) -> None:
+    following = await followed(mllm)
+    id = await mllm.rig.serve("mistral")
+    pod = PodStatus("mistral-0", "Running", ready=True, activation=id)
+    await see(mllm, "ready", 1, 1, [pod])
+
+    assert following.stdout is not None
+    assert await following.stdout.readline() == b"two\n"
+    following.send_signal(signal.SIGINT)
+    _, err = await following.communicate()
+
+    assert following.returncode == 0
+    assert b"the logs of llama-0 ended; here are those of mistral-0" in err
+
+
+async def test_logs_of_a_slot_end_with_a_word_when_nothing_runs_there_any_more(
+    mllm: Shell,
+) -> None:
+    following = await followed(mllm)
+    await mllm("runtime", "deactivate")
+    await mllm.rig.say(CompleteDeactivation(SLOT, await wanted(mllm)))
+    _, err = await following.communicate()
+
+    assert following.returncode == 0
+    assert err == b"the logs of llama-0 ended: nothing runs in active-llm any more\n"
 
 
 async def test_what_happened_is_listed(mllm: Shell) -> None:

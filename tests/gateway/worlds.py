@@ -36,11 +36,15 @@ PRESENT = Check("weights", "pass", "the weights are installed")
 
 
 class World:
-    """`Workloads` with what a test puts there: lines by pod, events by slot."""
+    """`Workloads` with what a test puts there: lines by pod, events by slot.
+
+    Pods that are `over` write nothing more.
+    """
 
     def __init__(self) -> None:
         self.refusal: Rejected | None = None
         self.lines: dict[str, list[bytes]] = {}
+        self.over: set[str] = set()
         self.happened: dict[str, list[WorldEvent]] = {}
         self.machines: list[Node] = [Node("here", True, 4, 3)]
 
@@ -52,7 +56,7 @@ class World:
             raise Rejected("not_found", f"no pod {pod}")
         for line in self.lines[pod][-tail:]:
             yield line
-        while follow:
+        while follow and pod not in self.over:
             yield await self.more(pod)
 
     async def more(self, pod: str) -> bytes:

@@ -68,11 +68,11 @@ def list_(
     as_of
         As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
     """
-
     exact = {"type": type, "model": model, "target": target}
+    query = {"status": status, "as_of": as_of, **exact}
 
-    def fetch(gateway: Gateway) -> Rows[JobRow]:
-        return gateway.rows("/jobs", JobRow, limit, status=status, as_of=as_of, **exact)
+    def fetch(gateway: Gateway, newest: int | None) -> Rows[JobRow]:
+        return gateway.rows("/jobs", JobRow, limit, min_sequence=newest, **query)
 
     def changed(gateway: Gateway, event: CloudEvent) -> JobRow | None:
         row = fetch_job(gateway, event.subject.removeprefix("job/"), min_sequence=event.sequence)

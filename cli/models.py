@@ -19,7 +19,6 @@ from cli.nearest import known_models
 from cli.parameters import Everywhere, Moment, Yes
 from cli.rollout import Stay, follow_through
 from cli.session import Here, Watching
-from schemas.api.events import CloudEvent
 from schemas.api.models import (
     AliasSet,
     Deleted,
@@ -33,6 +32,17 @@ from schemas.manifest_reading import manifest_schema, written
 from schemas.runtime import DEFAULT_SLOT
 
 SCHEMA_FILE = "model-manifest.schema.json"
+CHANGES = (
+    "model.registered",
+    "model.updated",
+    "model.deleted",
+    "model.alias.set",
+    "model.activation.phase",
+    "model.activation.failed",
+    "model.deactivation.completed",
+)
+"""What changes rows of the list: manifests, aliases, and who serves where."""
+
 NOT_INSTALLED = frozenset({"weights_not_installed", "not_found"})
 
 app = App(name="models", help="Register models, and see what may serve.")
@@ -74,17 +84,12 @@ def list_(
     as_of
         As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
     """
-    query = {"label": label, "runtime": runtime, "target": target}
+    query = {"label": label, "runtime": runtime, "target": target, "as_of": as_of}
 
-    def fetch(gateway: Gateway) -> Rows[ModelDetail]:
-        return gateway.rows("/models", ModelDetail, limit, as_of=as_of, **query)
+    def fetch(gateway: Gateway, newest: int | None) -> Rows[ModelDetail]:
+        return gateway.rows("/models", ModelDetail, limit, min_sequence=newest, **query)
 
-    def changed(gateway: Gateway, event: CloudEvent) -> ModelDetail | None:
-        name = msgspec.json.decode(event.data, type=_Named).model
-        row = fetch_model(gateway, name, min_sequence=event.sequence)
-        return row if _fits(row, label, runtime, target) else None
-
-    listing = Listing(fetch, MODELS, lambda row: row.namespace, "model", changed)
+    listing = Listing(fetch, MODELS, lambda row: row.namespace, "model", types=CHANGES)
     show(session, listing, all_namespaces=all_namespaces, watch=watch)
 
 
@@ -359,12 +364,6 @@ def alias(
     session.printer.value(said, text)
 
 
-class _Named(msgspec.Struct):
-    """What every event about a model says."""
-
-    model: str
-
-
 def fetch_model(
     gateway: Gateway, model: str, *, as_of: str | None = None, min_sequence: int | None = None
 ) -> ModelDetail:
@@ -372,17 +371,6 @@ def fetch_model(
     path = f"/models/{segment(model)}"
     with known_models(gateway, model):
         return gateway.get(path, ModelDetail, as_of=as_of, min_sequence=min_sequence)
-
-
-def _fits(row: ModelDetail, label: str | None, runtime: str | None, target: str | None) -> bool:
-    """Whether the server would list it."""
-    name, sign, value = (label or "").partition("=")
-    labelled = not name or (row.labels.get(name) == value if sign else name in row.labels)
-    return (
-        labelled
-        and row.runtime == (runtime or row.runtime)
-        and row.target == (target or row.target)
-    )
 
 
 def _generated(

@@ -1,23 +1,21 @@
 """What `mllm runtime` shows of slots: how they are, and what happened to them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from cli.client import Gateway, Rows
-from cli.failures import Failure
+from cli.listing import relisted
 from cli.rollout import fetch_slot, seen
 from cli.runtime_rows import EVENTS, SLOTS, Seen, slot_text
 from cli.session import Session
 from cli.tables import Column
-from cli.tailing import Message, Pump, follow
 from schemas.api.runtime import RuntimeEventRow, SlotRow, StatusRow
 from schemas.api.system import SystemInfo
 from schemas.names import ALL
 
 TYPES = ("model.activation.*", "model.deactivation.*", "runtime.*", "model.status.updated")
-SETTLE_SECONDS = 0.3
 POLL_SECONDS = 2.0
 
 
@@ -47,27 +45,10 @@ def print_slots(
         return
     position = session.gateway.get("/system/info", SystemInfo).position
     show, known = session.printer.changes(view), list[Seen]()
-    for found in _changing(gateway, slot, position):
-        show([one for one in found if one not in known])
-        known = found
-
-
-def _changing(gateway: Gateway, slot: str | None, position: int) -> Iterator[list[Seen]]:
-    """The slots as they are, and again whenever something has happened to one; for ever."""
-    yield _slots(gateway, slot, None)
-    newest = 0
-    with Pump(gateway, partial(follow, after=position, type=TYPES, id=slot)) as pump:
-        for item in pump.items(SETTLE_SECONDS):
-            if isinstance(item, Message) and item.id:
-                newest = int(item.id.partition(".")[0])
-            elif newest:
-                try:
-                    yield _slots(gateway, slot, None, min_sequence=newest)
-                except Failure as failure:
-                    if not failure.passing:
-                        raise
-                else:
-                    newest = 0
+    fetch = partial(_slots, gateway, slot, None)
+    for rows in relisted(gateway, fetch, position, type=TYPES, id=slot):
+        show([row for row in rows if row not in known])
+        known = list(rows)
 
 
 def _slots(

@@ -156,9 +156,10 @@ def list_(
     """
 
     exact = {"status": status, "model": model, "store": store}
+    query = {"as_of": as_of, **exact}
 
-    def fetch(gateway: Gateway) -> Rows[WeightsRow]:
-        return gateway.rows("/weights", WeightsRow, limit, as_of=as_of, **exact)
+    def fetch(gateway: Gateway, newest: int | None) -> Rows[WeightsRow]:
+        return gateway.rows("/weights", WeightsRow, limit, min_sequence=newest, **query)
 
     def changed(gateway: Gateway, event: CloudEvent) -> WeightsRow | None:
         name = msgspec.json.decode(event.data, type=_Named).target

@@ -259,6 +259,34 @@ async def test_models_are_listed_printed_and_described(mllm: Terminal) -> None:
         assert words in described
 
 
+async def test_a_watched_list_shows_whatever_changes_its_rows(
+    mllm: Terminal, tmp_path: Path
+) -> None:
+    await mllm.rig.register("small")
+    await mllm.models("small")
+    watching = await Shell(mllm.rig, tmp_path).start("models", "list", "--watch", "-o", "json")
+    assert watching.stdout is not None
+    assert watching.stderr is not None
+
+    async def row() -> Any:
+        assert watching.stdout is not None
+        return msgspec.json.decode(await asyncio.wait_for(watching.stdout.readline(), 20))
+
+    first = await row()
+    assert (first["name"], first["aliases"], first["slots"]) == ("small", [], [])
+    assert (await mllm("models", "alias", "small", "chat")).code == 0
+    assert (await row())["aliases"] == ["chat"]
+    await mllm.rig.serve("small")
+    assert (await row())["slots"] == ["active-llm"]
+    await mllm.rig.register("other")
+    assert (await row())["name"] == "other"
+    assert (await mllm("models", "delete", "other", "--yes")).code == 0
+    gone = await asyncio.wait_for(watching.stderr.readline(), 20)
+    assert gone == b"model/other is not in the list any more\n"
+    watching.terminate()
+    await watching.communicate()
+
+
 async def test_a_list_can_be_of_some_and_of_another_time(mllm: Terminal) -> None:
     before = await mllm.rig.register("small", labels={"team": "search"})
     await mllm.rig.register("other")

@@ -154,7 +154,8 @@ class Activations:
         room = wish.slot if wish.preempt or wish.strategy == "direct" else ""
         capacity = await self._inspector.capacity(manifest, context.namespace, slot=room)
         if capacity.wanted > capacity.free:
-            raise _no_capacity(manifest, capacity)
+            remedy = "" if room else await self._making_room(manifest, wish, context)
+            raise _no_capacity(manifest, capacity, remedy)
         checks = await self._inspector.check(manifest, context.namespace, slot=room)
         failed = [check for check in checks if check.outcome == "fail"]
         if failed:
@@ -165,6 +166,15 @@ class Activations:
                 checks=msgspec.to_builtins(checks),
                 remedy=failed[0].remedy,
             )
+
+    async def _making_room(self, manifest: Manifest, wish: Wish, context: Context) -> str:
+        """What makes room, if taking down who serves in the slot now is enough."""
+        assert self._inspector is not None
+        alone = await self._inspector.capacity(manifest, context.namespace, slot=wish.slot)
+        if alone.wanted > alone.free:
+            return ""
+        again = f"mllm runtime activate {manifest.id} --slot {wish.slot} --preempt"
+        return f"let the current model make room: {again}"
 
 
 def _activation(wish: Wish, known: Registered, installed: Installed) -> ActivateModel:
@@ -200,7 +210,7 @@ def _install(source: WeightsSource) -> str:
     return f"mllm weights install {source.repo or 'REPO'}{revision}{named}"
 
 
-def _no_capacity(manifest: Manifest, capacity: Capacity) -> Rejected:
+def _no_capacity(manifest: Manifest, capacity: Capacity, remedy: str) -> Rejected:
     holders = ", ".join(f"{one.name} ({one.gpus})" for one in capacity.holders)
     held = f"; held by {holders}" if holders else ""
     return Rejected(
@@ -211,5 +221,5 @@ def _no_capacity(manifest: Manifest, capacity: Capacity) -> Rejected:
         free=capacity.free,
         total=capacity.total,
         holders=msgspec.to_builtins(capacity.holders),
-        remedy="free them, or let the current model make room (--preempt)",
+        remedy=remedy or "free them, or ask for fewer in `resources.gpus`",
     )

@@ -116,7 +116,7 @@ class Inspection:
             "no_capacity",
             f"{capacity.wanted} wanted, {capacity.free} of {capacity.total} free"
             + (f"; {holders}" if holders else ""),
-            remedy="free them, ask for fewer, or let the current model make room (--preempt)",
+            remedy=_free_some(capacity, slot),
         )
 
     async def _memory(self, manifest: Manifest, holding: Holding | None) -> str:
@@ -149,6 +149,15 @@ class Inspection:
                 least = f"{fit.least_gpus} would do" if fit.least_gpus else "no number would do"
                 text = f"does not fit on {fit.gpus} x {name} ({least}): {sums}"
                 raise Rejected("too_big", text, remedy="more GPUs, or a shorter maxModelLen")
+
+
+def _free_some(capacity: Capacity, slot: str) -> str:
+    """What to do about too few GPUs. What is in `slot` was counted as gone already."""
+    least = capacity.wanted - capacity.free
+    enough = [one.slot for one in capacity.holders if one.slot and one.gpus >= least]
+    if slot or not enough:
+        return "free them, or ask for fewer"
+    return f"free them, ask for fewer, or take the place of what is in {enough[0]} (--preempt)"
 
 
 async def _asked(name: str, question: Awaitable[str]) -> Check:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+import pytest
 
 from commands.activating import Activations
 from commands.cataloging import Catalog
@@ -375,10 +376,11 @@ async def test_the_rest_is_decided_by_the_slot(serving: World) -> None:
 
 
 class Inspected:
-    """An inspector that finds what a test gives it."""
+    """An inspector that finds what a test gives it; `alone`, with a slot counted as gone."""
 
-    def __init__(self, capacity: Capacity, *checks: Check) -> None:
+    def __init__(self, capacity: Capacity, *checks: Check, alone: Capacity | None = None) -> None:
         self._capacity = capacity
+        self._alone = alone or capacity
         self._checks = checks
         self.rooms: list[str] = []
 
@@ -390,7 +392,7 @@ class Inspected:
 
     async def capacity(self, manifest: Manifest, namespace: str, *, slot: str = "") -> Capacity:
         self.rooms.append(slot)
-        return self._capacity
+        return self._alone if slot else self._capacity
 
 
 PASSED = Check("schema", "pass", "it is a manifest")
@@ -417,6 +419,30 @@ async def test_a_model_that_finds_no_gpus_is_told_who_has_them(serving: World) -
     holders = msgspec.to_builtins(capacity.holders)
     with refused("no_capacity", wanted=2, free=1, total=4, holders=holders):
         await asked.activate(wish(A1, "one"), context("c1"))
+
+
+PREEMPT = "let the current model make room: mllm runtime activate one --slot main --preempt"
+OTHERWISE = "free them, or ask for fewer in `resources.gpus`"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "preempt", "free_alone", "remedy"),
+    [
+        ("blue-green", False, 2, PREEMPT),
+        ("blue-green", False, 1, OTHERWISE),
+        ("blue-green", True, 1, OTHERWISE),
+        ("direct", False, 1, OTHERWISE),
+    ],
+)
+async def test_preempting_is_offered_only_where_it_would_make_room_enough(
+    serving: World, strategy: Strategy, preempt: bool, free_alone: int, remedy: str
+) -> None:
+    await serving.has("one")
+    asked = inspected(
+        serving, Inspected(Capacity(2, 0, 2), PASSED, alone=Capacity(2, free_alone, 2))
+    )
+    with refused("no_capacity", remedy=remedy):
+        await asked.activate(wish(A1, "one", strategy, preempt=preempt), context("c1"))
 
 
 async def test_what_serves_makes_room_unless_the_candidate_stands_beside_it(

@@ -16,7 +16,10 @@ SHOWN = 3
 
 
 class Known(NamedTuple):
-    """What is known of a slot. `log` are the last lines of its engine; `now` is when."""
+    """What is known of a slot. `log` are the last lines of its engine; `now` is when.
+
+    `logged` are the pods whose log can be read.
+    """
 
     slot: SlotRow
     status: SlotStatus
@@ -24,6 +27,7 @@ class Known(NamedTuple):
     checks: Sequence[Check] = ()
     log: Sequence[str] = ()
     events: Sequence[WorldEvent] = ()
+    logged: Sequence[PodStatus] = ()
 
 
 def diagnose(known: Known) -> tuple[Finding, ...]:
@@ -89,7 +93,15 @@ def _failure(known: Known) -> Iterator[Finding]:
     text = f"{failure.model} did not come to serve: {problem or failure.message}"
     evidence = (f"{failure.code} at {failure.at:%Y-%m-%dT%H:%M:%SZ}: {failure.message}",)
     severity: Severity = "error" if known.slot.state == "failed" else "warning"
-    yield Finding(severity, text, evidence, remedy)
+    yield Finding(severity, text, evidence, _how(known, remedy, failure.activation))
+
+
+def _how(known: Known, remedy: str, activation: str) -> str:
+    """A remedy, with what shows the log of that activation; or, if it is gone, what happened."""
+    pods = [pod.name for pod in known.logged if pod.activation in ("", activation)]
+    if pods:
+        return remedy.replace(READ_LOG, f"{READ_LOG} (`mllm runtime logs {pods[0]}`)")
+    return remedy.replace(READ_LOG, f"see what happened (`mllm runtime events {known.slot.slot}`)")
 
 
 def _serving(known: Known) -> Iterator[Finding]:
@@ -104,7 +116,8 @@ def _serving(known: Known) -> Iterator[Finding]:
         yield Finding("info", f"{slot.model} is scaled to nothing", (), "`mllm runtime scale`")
     elif status.health in ("absent", "failed"):
         problem = f"{slot.model} is to serve, and does not"
-        yield Finding("error", problem, _shown(status), READ_LOG)
+        remedy = _how(known, READ_LOG, slot.activation)
+        yield Finding("error", problem, _shown(status), remedy)
     elif status.health != "ready" or status.replicas_ready < slot.replicas:
         ready = f"{status.replicas_ready} of {slot.replicas} replicas are ready"
         yield Finding("warning", f"{slot.model} is {status.health}", (ready, *_shown(status)))

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-READ_LOG = "look at its log (`mllm runtime logs`)"
+READ_LOG = "look at its log"
+"""Whoever tells it says how."""
 
 
 class Sign(NamedTuple):

@@ -17,13 +17,13 @@ from schemas import runtime as slot_schema
 from schemas import status as status_schema
 from schemas.api.runtime import ActiveRow, RuntimeAccepted, RuntimeEventRow, SlotRow, StatusRow
 from schemas.checks import Check
-from schemas.log import Outcome, Stream
+from schemas.log import Commit, Outcome, Stream
 from schemas.message import Rejected
-from schemas.status import SlotStatus
+from schemas.status import PodStatus, SlotStatus, StatusUpdated
 from schemas.workloads import WorldEvent
 
 RECENT = timedelta(minutes=30)
-LOG_LINES = 200
+LOG_LINES, MOST_LOGS = 200, 3
 PATIENCE_SECONDS = 5.0
 """For each thing that a diagnosis asks the world."""
 
@@ -108,15 +108,33 @@ async def known(ports: Ports, namespace: str, slot: str) -> Known:
     row = runtime.fold.row_of(
         await ports.log.load(Stream(namespace, slot_schema.AGGREGATE, slot))
     ) or SlotRow(namespace, slot, "idle", 0, datetime.now(UTC))
-    seen = statuses.fold.row_of(
-        await ports.log.load(Stream(namespace, status_schema.AGGREGATE, slot))
-    )
-    status = seen or SlotStatus()
+    history = await ports.log.load(Stream(namespace, status_schema.AGGREGATE, slot))
+    status = statuses.fold.row_of(history) or SlotStatus()
     now = datetime.now(UTC)
-    checks, lines, events = await asyncio.gather(
-        _checks(ports, row), _lines(ports, namespace, status), _events(ports, row, now)
+    pods = (*_telling(status), *_pods_that_failed(row, history))
+    checks, logs, events = await asyncio.gather(
+        _checks(ports, row), _logs(ports, namespace, pods), _events(ports, row, now)
     )
-    return Known(row, status, now, checks, lines, events)
+    lines = [line for _, log in logs for line in log]
+    return Known(row, status, now, checks, lines, events, [pod for pod, _ in logs])
+
+
+def _telling(status: SlotStatus) -> Sequence[PodStatus]:
+    """What runs there; of what is not ready, if there is such."""
+    pods = [pod for pod in status.pods if not pod.ready] or status.pods
+    return pods[:MOST_LOGS]
+
+
+def _pods_that_failed(row: SlotRow, history: Sequence[Commit]) -> Sequence[PodStatus]:
+    """What an activation that failed ran in, as it was seen last: its log may be there still."""
+    if row.failure is None:
+        return ()
+    for commit in reversed(history):
+        for event in events_of(commit):
+            pods = event.status.pods if isinstance(event, StatusUpdated) else ()
+            if found := [pod for pod in pods if pod.activation == row.failure.activation]:
+                return found[:1]
+    return ()
 
 
 async def _checks(ports: Ports, row: SlotRow) -> Sequence[Check]:
@@ -139,14 +157,15 @@ async def _events(ports: Ports, row: SlotRow, now: datetime) -> Sequence[WorldEv
     return ()
 
 
-async def _lines(ports: Ports, namespace: str, status: SlotStatus) -> Sequence[str]:
-    """The last lines of what runs there; of what is not ready, if there is such."""
-    pods = [pod for pod in status.pods if not pod.ready] or list(status.pods)
-    text = b""
-    with suppress(TimeoutError, Rejected):
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            for pod in pods[:3]:
+async def _logs(
+    ports: Ports, namespace: str, pods: Sequence[PodStatus]
+) -> Sequence[tuple[PodStatus, Sequence[str]]]:
+    """The last lines of each pod whose log can be read."""
+    found: dict[str, tuple[PodStatus, Sequence[str]]] = {}
+    for pod in pods:
+        with suppress(TimeoutError, Rejected):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 lines = ports.workloads.logs(namespace, pod.name, follow=False, tail=LOG_LINES)
-                async for chunk in lines:
-                    text += chunk
-    return text.decode(errors="replace").splitlines()
+                text = b"".join([chunk async for chunk in lines])
+            found[pod.name] = (pod, text.decode(errors="replace").splitlines())
+    return list(found.values())

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.diagnosis import Known, diagnose, healthy
-from gateway.signs import CODES
+from gateway.signs import CODES, READ_LOG
 from schemas.api.runtime import CandidateRow, Drift, Failure, Finding, SlotRow
 from schemas.checks import Check
 from schemas.status import Condition, ContainerStatus, PodStatus, SlotStatus
@@ -108,13 +108,26 @@ def test_an_old_line_of_a_log_says_nothing_while_all_is_well() -> None:
 def test_every_known_code_comes_with_its_meaning_and_a_remedy(code: str) -> None:
     findings = found(failed(code), SlotStatus())
     [failure] = [one for one in findings if CODES[code][0] in one.problem]
-    assert (failure.severity, failure.remedy) == ("error", CODES[code][1])
+    remedy = CODES[code][1].replace(
+        READ_LOG, "see what happened (`mllm runtime events active-llm`)"
+    )
+    assert (failure.severity, failure.remedy) == ("error", remedy)
     assert code in failure.evidence[0]
 
 
 def test_a_code_that_nobody_knows_is_shown_as_it_was_said() -> None:
     [failure] = found(failed("odd", "the moon was full"), SlotStatus())
     assert "the moon was full" in failure.problem
+
+
+def test_the_remedy_that_shows_a_log_names_the_pod_that_wrote_it() -> None:
+    other, mine = PodStatus("small-0", "Running", activation="01A"), PodStatus("big-0", "Failed")
+    of_big = msgspec.structs.replace(mine, activation="01B")
+    slot = msgspec.structs.replace(SERVING, failure=failed("engine_failed").failure)
+    [failure] = found(slot, logged=(other, of_big))
+    assert failure.remedy == "look at its log (`mllm runtime logs big-0`)"
+    [down] = found(SERVING, SlotStatus("failed"), logged=(of_big, other))
+    assert down.remedy == "look at its log (`mllm runtime logs small-0`)"
 
 
 def test_a_failure_while_another_serves_is_a_warning() -> None:

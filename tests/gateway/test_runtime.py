@@ -326,6 +326,24 @@ async def test_a_slot_is_diagnosed_from_all_that_is_known(gate: Rig) -> None:
     assert "maxModelLen" in worst["remedy"]
 
 
+async def test_a_log_that_outlives_what_failed_is_named_and_read(gate: Rig) -> None:
+    await stocked(gate, "small")
+    id = await gate.activate("small")
+    await observe(gate, "loading", PodStatus("p-1", "Running", activation=id))
+    await gate.say(StartActivation(SLOT, id, "worker"))
+    await gate.say(FailActivation(SLOT, id, "engine_failed", "exit code 1", 1))
+    await observe(gate, "absent")
+    gate.world.lines["p-1"] = [b"torch.OutOfMemoryError: CUDA out of memory\n"]
+
+    kept = (await gate.get("/runtime/diagnose", slot=SLOT))["findings"]
+    gate.world.lines.clear()
+    gone = (await gate.get("/runtime/diagnose", slot=SLOT))["findings"]
+
+    assert "memory" in kept[0]["problem"]
+    assert kept[1]["remedy"] == "look at its log (`mllm runtime logs p-1`)"
+    assert gone[0]["remedy"] == f"see what happened (`mllm runtime events {SLOT}`)"
+
+
 async def test_a_world_that_is_away_does_not_stand_in_a_diagnosis_way(gate: Rig) -> None:
     await stocked(gate, "small")
     id = await gate.serve("small")

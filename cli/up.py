@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -39,6 +40,7 @@ def up(
     host: str | None = None,
     port: int | None = None,
     detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative="")] = False,
+    detached: Annotated[bool, Parameter(negative="", show=False)] = False,
 ) -> None:
     """Start everything on this machine: NATS, Postgres, gateway, read models and workers.
 
@@ -52,12 +54,15 @@ def up(
         Port the gateway listens on (MLLM_PORT).
     detach
         Return as soon as everything is ready; stop it with `mllm down`.
+    detached
+        Nobody is there to press Ctrl-C.
     """
     settings = read_settings({"data_dir": data_dir, "host": host, "port": port})
     if detach:
         _detach(settings)
     else:
-        asyncio.run(_until_told(_up(settings)))
+        stops = _down(settings) if detached else "Ctrl-C"
+        asyncio.run(_until_told(_up(settings, stops)))
 
 
 def down(*, data_dir: Path | None = None) -> None:
@@ -101,7 +106,14 @@ async def _until_told(body: Coroutine[Any, Any, None]) -> None:
         work.result()
 
 
-async def _up(settings: Settings) -> None:
+def _down(settings: Settings) -> str:
+    """The verb that stops it, as one who has set nothing else has to type it."""
+    if read_settings({}).data_dir == settings.data_dir:
+        return "`mllm down`"
+    return f"`mllm down --data-dir {shlex.quote(str(settings.data_dir.absolute()))}`"
+
+
+async def _up(settings: Settings, stops: str) -> None:
     _refuse_taken(settings)
     token = settings.api_token or _token_of(read(config_path(os.environ)), settings)
 
@@ -114,7 +126,7 @@ async def _up(settings: Settings) -> None:
         async with open_stack(settings.data_dir, plan) as stack:
             write_context(CONTEXT, address(settings), token)
             print(f"ready in {time.monotonic() - began:.1f} s: {address(settings)}/")
-            print(f"the context `{CONTEXT}` is set: try `mllm status`; Ctrl-C stops everything")
+            print(f"the context `{CONTEXT}` is set: try `mllm status`; {stops} stops everything")
             sys.stdout.flush()
             await stack.run()
     except asyncio.CancelledError:
@@ -197,7 +209,8 @@ def _answers(url: str) -> bool:
 def _detach(settings: Settings) -> None:
     log = settings.data_dir / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-P", "-m", "cli", "up", "--data-dir", str(settings.data_dir)]
+    argv = [sys.executable, "-P", "-m", "cli", "up", "--detached"]
+    argv += ["--data-dir", str(settings.data_dir)]
     argv += ["--host", settings.host, "--port", str(settings.port)]
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -1,6 +1,8 @@
 """`mllm up`: one machine, one command, whatever dies."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -99,6 +101,18 @@ def test_up_twice_in_a_row_finds_what_was_there_and_writes_the_context(
 
     assert_installed(machine, repo)
     assert [row["name"] for row in machine.get("/weights")["items"]] == [repo.id]
+
+
+def test_what_is_said_to_stop_a_detached_stack_does(machine: Machine) -> None:
+    elsewhere = Path(machine.env["HOME"]) / "else where"
+    for flags in ([], ["--data-dir", str(elsewhere)]):
+        ran = machine.cli("up", "--detach", *flags)
+        found = re.search("`mllm (down.*?)` stops everything$", ran.out, re.MULTILINE)
+        assert found is not None, ran.err + ran.out
+
+        down = machine.cli(*shlex.split(found[1]))
+
+        assert (down.code, down.err) == (0, "stopped\n")
 
 
 def test_a_second_up_on_the_same_data_says_so_in_one_line(machine: Machine) -> None:

@@ -11,6 +11,13 @@ from schemas.plan import LeftOut, Plan, PlannedFile
 
 R = TypeVar("R")
 
+HASHED = "every file as it was installed, and not since"
+
+
+def _verified(row: WeightsRow) -> str:
+    return since(row.verified_at) if row.verified_at else "at install"
+
+
 WEIGHTS: View[WeightsRow] = View(
     "weights",
     lambda row: row.name,
@@ -25,7 +32,7 @@ WEIGHTS: View[WeightsRow] = View(
         Column("COMMIT", lambda row: row.commit[:12] or "-", wide=True),
         Column("LICENSE", lambda row: row.license or "-", wide=True),
         Column("STORE", lambda row: row.store, wide=True),
-        Column("VERIFIED", lambda row: since(row.verified_at), wide=True),
+        Column("VERIFIED", _verified, wide=True),
         Column("IN USE BY", lambda row: ",".join(row.references) or "-", wide=True),
         Column("JOB", lambda row: row.job or "-", wide=True),
     ),
@@ -97,7 +104,7 @@ def info_text(info: WeightsInfo) -> str:
             ("Storage URI", info.storage_uri),
             ("Manifest", row.manifest),
             ("Installed", f"{since(row.installed_at)} ago by job {row.installed_by}"),
-            ("Verified", f"{since(row.verified_at)} ago" if row.verified_at else "never"),
+            ("Verified", f"{_verified(row)} ago" if row.verified_at else HASHED),
             ("In use by", ", ".join(row.references)),
             ("Job", row.job),
             ("Left out", ", ".join(row.left_out)),

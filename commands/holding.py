@@ -77,7 +77,7 @@ def _installed(event: WeightsInstalled, commit: Commit) -> Holding:
         manifest=event.manifest,
         files=event.files,
         bytes=event.bytes,
-        verified_at=commit.at,
+        installed_at=commit.at,
         license=event.license,
         facts=event.facts,
     )

@@ -193,7 +193,10 @@ async def _weights(manifest: Manifest, holding: Holding | None) -> str:
         raise Rejected("other_weights", text, remedy="name the target that holds it")
     if holding.busy:
         raise Warned(f"job {holding.busy} is at work on {source.name}", "wait for it")
-    said = f"{holding.files} files, verified {holding.verified_at:%Y-%m-%d %H:%M} UTC"
+    when, how = holding.verified_at, "verified"
+    if when is None:
+        when, how = holding.installed_at, "hashed as they were installed,"
+    said = f"{holding.files} files, {how} {when:%Y-%m-%d %H:%M} UTC"
     if source.repo and source.revision not in (holding.revision, holding.commit):
         raise Warned(f"{said}; of revision {holding.revision}, not {source.revision}")
     return said

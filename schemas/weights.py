@@ -205,8 +205,8 @@ WeightsEvent: TypeAlias = (
 class Holding(Value):
     """What a target holds, for those who would rely on it. `busy` is the job at work on it.
 
-    `verified_at` is when all of it was last found to be as its manifest says; installing is such a
-    time. `corrupted` are the files that were last found not to be.
+    Every file was hashed as it was installed; `verified_at` is when all of them were last read
+    again since, and found to be as the manifest says. `corrupted` are those last found not to be.
     """
 
     target: str
@@ -217,7 +217,8 @@ class Holding(Value):
     manifest: str
     files: int
     bytes: int
-    verified_at: datetime
+    installed_at: datetime
+    verified_at: datetime | None = None
     license: str = ""
     facts: Facts | None = None
     corrupted: tuple[str, ...] = ()

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 
@@ -120,6 +122,20 @@ def test_the_details_tell_where_they_are_and_which_files(
     assert "Storage URI:  pvc://default/default/org/model" in out
     assert f"sha256:{'b' * 64}" in out
     assert gateway.last().query == {"name": ["org/model"]}
+
+
+def test_weights_are_said_to_be_hashed_at_their_install_or_verified_since(
+    gateway: FakeGateway, mllm: CommandLine
+) -> None:
+    gateway.weights["org/model"] = weights_row()
+    once = mllm("weights", "info", "org/model").out
+    listed = mllm("weights", "list", "-o", "wide").out
+    gateway.weights["org/model"] = weights_row(verified_at=datetime.now(UTC) - timedelta(hours=3))
+    again = mllm("weights", "info", "org/model").out
+
+    assert "Verified:     every file as it was installed, and not since" in once
+    assert "at install" in listed
+    assert "Verified:     3h ago" in again
 
 
 def test_weights_that_are_not_there_are_not_found(gateway: FakeGateway, mllm: CommandLine) -> None:

@@ -1,9 +1,10 @@
 """What the checks of a manifest say to do, about a world that has what a test says."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from processors.inspection import Inspection
 from schemas.checks import Capacity, Check, Holder
@@ -12,6 +13,7 @@ from schemas.weights import Holding
 from schemas.workloads import Node
 from tests.gateway.worlds import Advice
 
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 WANTS_TWO = Manifest("m", WeightsSource("org/m"), resources=Resources(gpus=2))
 
 
@@ -42,13 +44,15 @@ class World:
         return []
 
 
-async def holding(namespace: str, target: str) -> Holding | None:
-    return Holding(target, "s1", "org/m", "main", "c0ffee", "k1", 1, 1, datetime.now(UTC))
+HELD = Holding("org/m", "s1", "org/m", "main", "c0ffee", "k1", 1, 1, NOON)
 
 
-async def gpus(world: World, slot: str = "") -> Check:
+async def check_of(name: str, world: World, held: Holding = HELD, slot: str = "") -> Check:
+    async def holding(namespace: str, target: str) -> Holding | None:
+        return held
+
     checks = await Inspection(holding, Advice(), world).check(WANTS_TWO, "default", slot=slot)
-    return next(check for check in checks if check.name == "gpus")
+    return next(check for check in checks if check.name == name)
 
 
 ALICE, BOB = Holder("alice-0", 3, "alice", "llama"), Holder("bob-0", 1, "bob", "tiny")
@@ -66,7 +70,22 @@ STRANGER = Holder("another namespace", 4)
 async def test_taking_a_place_is_advised_only_where_it_frees_gpus_enough(
     world: World, slot: str, remedy: str
 ) -> None:
-    check = await gpus(world, slot)
+    check = await check_of("gpus", world, slot=slot)
 
     assert check.outcome == "fail"
     assert check.remedy.endswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("verified_at", "reason"),
+    [
+        (None, "1 files, hashed as they were installed, 2026-11-01 12:00 UTC"),
+        (NOON + timedelta(days=30), "1 files, verified 2026-12-01 12:00 UTC"),
+    ],
+)
+async def test_what_was_only_hashed_at_its_install_is_not_said_to_be_verified(
+    verified_at: datetime | None, reason: str
+) -> None:
+    held = replace(HELD, verified_at=verified_at)
+
+    assert (await check_of("weights", World(), held)).reason == reason

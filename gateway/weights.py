@@ -8,9 +8,10 @@ from litestar.params import FromQuery, JSONBody
 from gateway.admission import needs
 from gateway.caller import Caller, From
 from gateway.jobs import accepted, job_row, job_url, whole
+from gateway.nesting import refuse_nesting
 from gateway.parameters import AsOf, Cursor, JobPath, Limit, Text, WeightsName
-from gateway.ports import Handed
-from gateway.reading import Fresh, Models
+from gateway.ports import Handed, Ports
+from gateway.reading import Fresh, Models, Reading
 from projections import weights, weights_files
 from projections.rows import Part, all_of
 from schemas.api.jobs import InstallAccepted, JobAccepted, JobRow
@@ -27,7 +28,7 @@ from schemas.api.weights import (
 from schemas.job import DeleteSpec, JobSpec, Order, VerifySpec
 from schemas.live import StoreBeat
 from schemas.message import Rejected
-from schemas.plan import Plan
+from schemas.plan import Plan, Wanted
 
 
 class Weights(Controller):
@@ -38,11 +39,11 @@ class Weights(Controller):
 
     @post("/install", opt=needs("jobs:write"), status_code=202)
     async def install(
-        self, caller: From, ports: Handed, data: JSONBody[InstallBody]
+        self, caller: From, ports: Handed, models: Models, data: JSONBody[InstallBody]
     ) -> InstallAccepted:
         """Install weights from the Hub. The same content asked for again is the same job."""
         wanted = data.wanted()
-        plan = await ports.planner.plan(wanted, caller.namespace)
+        plan = await _plan(ports, models, wanted, caller.namespace)
         spec = plan.spec(wanted)
         order = Order(caller.seed, plan.target, plan.store, data.priority, spec)
         outcome = await ports.orders.install(order, caller.context())
@@ -57,9 +58,11 @@ class Weights(Controller):
         )
 
     @post("/plan", opt=needs("read"), status_code=200)
-    async def plan(self, caller: From, ports: Handed, data: JSONBody[InstallBody]) -> Plan:
+    async def plan(
+        self, caller: From, ports: Handed, models: Models, data: JSONBody[InstallBody]
+    ) -> Plan:
         """Say what an install would bring, and how much room it would leave."""
-        return await ports.planner.plan(data.wanted(), caller.namespace)
+        return await _plan(ports, models, data.wanted(), caller.namespace)
 
     @get(opt=needs("read", lists=True))
     async def list_(
@@ -133,6 +136,11 @@ class Weights(Controller):
         """Take installed weights off the disk."""
         order = ordered(caller, name, DeleteSpec())
         return accepted(await ports.orders.delete(order, caller.context()))
+
+
+async def _plan(ports: Ports, models: Reading, wanted: Wanted, namespace: str) -> Plan:
+    await refuse_nesting(models, ports.log, namespace, wanted.target or wanted.repo)
+    return await ports.planner.plan(wanted, namespace)
 
 
 def ordered(caller: Caller, target: str, spec: JobSpec) -> Order:

@@ -162,6 +162,17 @@ async def get(db: Db, namespace: str, name: str, as_of: int | None = None) -> We
     return await one(db, weights, (namespace, weights_id(name)), as_of)
 
 
+async def below(db: Db, namespace: str, target: str) -> str | None:
+    """The first weights whose target begins with this one's name, also those only under way."""
+    cursor = await db.execute(
+        "SELECT name FROM weights WHERE namespace = %s AND starts_with(name, %s)"
+        " ORDER BY name LIMIT 1",
+        (namespace, f"{target}/"),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def usage(db: Db, namespace: str | None) -> tuple[StoreUsage, ...]:
     """What is installed in each store, and in how many targets."""
     cursor = await db.execute(

@@ -181,13 +181,15 @@ def test_a_target_that_escapes_is_refused(mllm: System, hub: Hub, target: str) -
 
 
 def test_targets_do_not_nest(mllm: System, hub: Hub) -> None:
-    outer = f"o{uuid4().hex[:6]}"
-    mllm.until(mllm.install(fresh(hub).id, target=outer)["job"]["id"])
+    outer, org = f"o{uuid4().hex[:6]}", f"o{uuid4().hex[:6]}"
+    for target in (outer, f"{org}/inner"):
+        mllm.until(mllm.install(fresh(hub).id, target=target)["job"]["id"])
 
-    inner = mllm.install(fresh(hub).id, target=f"{outer}/inner")
-    job = mllm.until(inner["job"]["id"])
-
-    assert (job["status"], job["code"]) == ("failed", "conflict")
+    for target in (f"{outer}/inner", org):
+        body = {"hfModelId": fresh(hub).id, "target": target}
+        refused = mllm.call("POST", "/weights/install", body)
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        assert mllm.get("/jobs", target=target)["items"] == []
 
 
 def test_overwriting_replaces_the_old_weights_in_one_step(mllm: System, hub: Hub) -> None:

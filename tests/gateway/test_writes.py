@@ -1,11 +1,12 @@
 """Commands over HTTP, with Postgres away: nothing of this needs it."""
 
 import asyncio
+from collections.abc import Sequence
 
 from ulid import ULID
 
 from schemas.job import FailAttempt, StartAttempt
-from schemas.log import Stream
+from schemas.log import Commit, Stream
 from schemas.message import Rejected
 from tests.gateway.rig import COMMIT, Rig, problem
 
@@ -63,6 +64,36 @@ async def test_a_namespace_has_targets_of_its_own(gate: Rig) -> None:
 
     assert (one.status_code, two.status_code) == (202, 202)
     assert two.json()["storageUri"] == "pvc://default/other/here"
+
+
+async def since(rig: Rig, position: int) -> Sequence[Commit]:
+    return await rig.log.fetch(range(position + 1, await rig.log.end() + 1))
+
+
+async def test_a_target_inside_another_is_refused_before_there_is_a_job(gate: Rig) -> None:
+    await gate.order("org")
+    before = await gate.log.end()
+
+    for path in (INSTALL, "/weights/plan"):
+        answer = await gate.ask("POST", path, json={"hfModelId": "org/model"})
+        assert (answer.status_code, problem(answer)) == (409, "conflict")
+    body = {"hfModelId": "org/model"}
+    elsewhere = await gate.ask("POST", f"{INSTALL}?namespace=other", json=body)
+
+    assert elsewhere.status_code == 202
+    assert {commit.stream.namespace for commit in await since(gate, before)} == {"other"}
+
+
+async def test_a_target_around_another_is_refused_before_there_is_a_job(house: Rig) -> None:
+    inner = await house.order("org/model")
+    await house.get("/weights", min_sequence=inner.position)
+    before = await house.log.end()
+
+    for path in (INSTALL, "/weights/plan"):
+        body = {"hfModelId": "org/other", "target": "org"}
+        answer = await house.ask("POST", path, json=body)
+        assert (answer.status_code, problem(answer)) == (409, "conflict")
+    assert await house.log.end() == before
 
 
 async def test_what_the_planner_refuses_leaves_no_job(gate: Rig) -> None:

@@ -14,7 +14,7 @@ class Heads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _allowing(send))
             return
         answer = _Head(receive, send)
         scope["method"] = "GET"
@@ -22,6 +22,23 @@ class Heads:
             await self._app(scope, answer.receive, answer.send)
         finally:
             scope["method"] = "HEAD"
+
+
+def _allowing(send: Send) -> Send:
+    """Where GET is allowed, HEAD is."""
+
+    async def allowing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [_allowed(*header) for header in message["headers"]]
+        await send(message)
+
+    return allowing
+
+
+def _allowed(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    if name.lower() != b"allow" or b"HEAD" in value:
+        return name, value
+    return name, value.replace(b"GET", b"GET, HEAD")
 
 
 class _Head:

@@ -1,13 +1,17 @@
 """Errors as RFC 9457 problems: one table from codes to statuses, and nothing unexpected shown."""
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import ParameterKwarg
+from litestar.typing import FieldDefinition
 
 from gateway.media_types import PROBLEM
 from schemas.api.problem import Problem
@@ -15,6 +19,7 @@ from schemas.log import Conflict, LogUnavailable
 from schemas.message import Rejected
 
 RETRY_SECONDS = 2
+MISSING = re.compile(r"Missing required \w+ parameter '([^']*)'")
 
 STATUS: Mapping[str, int] = {
     "invalid": 400,
@@ -163,8 +168,11 @@ def on_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """What the framework refused: a route, a method, a parameter, a body."""
     if error.status_code >= 500:
         return on_unexpected(request, error)
+    said = _said(error)
+    if request.method != "PUT" and any(one.source == "path" for one in said):
+        return answer(request, problem("not_found", "nothing here can be called that"))
     code = CODES.get(error.status_code, "invalid")
-    details = {"errors": _errors(error.extra)}
+    details = {"errors": _errors(request, said)}
     headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
     shown = problem(code, _detail(code), status=error.status_code, details=details)
     return answer(request, shown, headers)
@@ -186,15 +194,44 @@ def _detail(code: str) -> str:
     }.get(code, HTTPStatus(STATUS[code]).phrase)
 
 
-def _errors(extra: object) -> list[str]:
-    """What Litestar says of each bad parameter, as one line each: it never shows the value."""
-    said = msgspec.convert(extra if isinstance(extra, list) else [], list[_Said])
-    return [f"{one.key}: {one.message}" if one.key else one.message for one in said]
-
-
 class _Said(msgspec.Struct):
+    """What Litestar says of one bad parameter: it never shows the value. `key` is a name of ours,
+    which may not be the one that the request has for it."""
+
     message: str = ""
     key: str = ""
+    source: str = ""
+
+
+def _said(error: HTTPException) -> list[_Said]:
+    if missing := MISSING.match(error.detail):
+        return [_Said("is missing", missing[1])]
+    return msgspec.convert(error.extra if isinstance(error.extra, list) else [], list[_Said])
+
+
+def _errors(request: AnyRequest, said: Iterable[_Said]) -> list[str]:
+    """One line for each bad parameter."""
+    if not said:
+        return []
+    ours = _parameters(request.route_handler)
+    return [
+        f"{_wire_name(ours.get(one.key), one.key)}: {one.message}" if one.key else one.message
+        for one in said
+    ]
+
+
+def _parameters(handler: HTTPRouteHandler) -> Mapping[str, FieldDefinition]:
+    """What the route takes, and what the things that it is handed take."""
+    takers = [one.parsed_fn_signature for one in handler.resolve_dependencies().values()]
+    takers.append(handler.parsed_fn_signature)
+    return {name: one for taker in takers for name, one in taker.parameters.items()}
+
+
+def _wire_name(parameter: FieldDefinition | None, name: str) -> str:
+    defined = parameter.kwarg_definition if parameter else None
+    if not isinstance(defined, ParameterKwarg):
+        return name
+    return defined.name or defined.query or defined.header or name
 
 
 HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {

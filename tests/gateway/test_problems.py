@@ -19,9 +19,10 @@ LONG = "9" * 400
 
 BAD_REQUESTS = [
     ("GET", "/nowhere", 404, "not_found"),
-    ("GET", "/jobs/no-ulid", 400, "invalid"),
-    ("GET", f"/jobs/{ULID()}%0A", 400, "invalid"),
-    ("GET", "/jobs/%00", 400, "invalid"),
+    ("GET", "/jobs/no-ulid", 404, "not_found"),
+    ("POST", "/jobs/no-ulid/cancel", 404, "not_found"),
+    ("GET", f"/jobs/{ULID()}%0A", 404, "not_found"),
+    ("GET", "/jobs/%00", 404, "not_found"),
     ("GET", "/jobs/..%2F..%2Fetc", 404, "not_found"),
     ("GET", "/weights/info", 400, "invalid"),
     ("GET", "/weights/info?name=%00", 400, "invalid"),
@@ -51,7 +52,7 @@ BAD_REQUESTS = [
     ("POST", f"/jobs/{ULID()}/priority", 415, "unsupported_media_type"),
     ("DELETE", "/tokens/unknown", 404, "not_found"),
     ("DELETE", "/secrets/unknown", 404, "not_found"),
-    ("DELETE", "/secrets/Bad%20Name", 400, "invalid"),
+    ("DELETE", "/secrets/Bad%20Name", 404, "not_found"),
 ]
 BAD_BODIES = [
     b"",
@@ -114,7 +115,42 @@ async def test_a_method_that_a_route_does_not_take_is_refused_with_those_it_does
     answer = await gate.ask("PATCH", "/jobs")
 
     assert (answer.status_code, problem(answer)) == (405, "method_not_allowed")
-    assert "GET" in answer.headers["allow"]
+    assert {"GET", "HEAD"} <= set(answer.headers["allow"].split(", "))
+
+
+async def test_options_name_every_method_that_a_route_takes(gate: Rig) -> None:
+    answer = await gate.ask("OPTIONS", "/jobs")
+
+    assert answer.status_code == 204
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+async def test_a_bad_parameter_is_named_as_the_request_names_it(gate: Rig) -> None:
+    bad = {
+        "/jobs?type=bogus": "type",
+        "/events?type=" + "&type=".join(["job.*"] * 101): "type",
+        "/weights/info": "name",
+        "/models/chat/compatibility": "gpuType",
+        "/models/chat/compatibility?gpuType=%2B": "gpuType",
+        "/recommendations/l4?kvCacheDtype=x": "kvCacheDtype",
+        "/jobs?min_sequence=x": "min_sequence",
+    }
+    for path, name in bad.items():
+        answer = await gate.ask("GET", path)
+        assert problem(answer) == "invalid"
+        assert [error.partition(":")[0] for error in answer.json()["errors"]] == [name], path
+
+
+async def test_what_can_not_be_called_that_is_not_made_either(gate: Rig) -> None:
+    answer = await gate.ask("PUT", "/secrets/Bad%20Name", json={"value": "x"})
+
+    assert (answer.status_code, problem(answer)) == (400, "invalid")
+
+
+async def test_a_bad_header_is_named_as_the_request_names_it(gate: Rig) -> None:
+    for path, name in (("/jobs", "X-Min-Sequence"), ("/events", "Last-Event-ID")):
+        answer = await gate.ask("GET", path, headers={name: "x"})
+        assert [error.partition(":")[0] for error in answer.json()["errors"]] == [name]
 
 
 async def test_an_unknown_parameter_is_refused_with_the_nearest_known(gate: Rig) -> None:

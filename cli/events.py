@@ -1,6 +1,5 @@
 """`mllm events`: the log, page by page or as it grows."""
 
-import re
 from dataclasses import dataclass
 
 import msgspec
@@ -11,7 +10,7 @@ from cli.parameters import Everywhere
 from cli.session import Here
 from cli.tailing import Break, Pump, follow
 from schemas.api.events import CloudEvent
-from schemas.names import ALL, weights_id
+from schemas.names import ALL
 
 app = App(name="events", help="Read and follow the event log.")
 
@@ -25,10 +24,10 @@ class Chosen:
     """Only events of these types, with commas between; job.* means a family."""
 
     aggregate: str | None = None
-    """Only events about these: job, weights or token."""
+    """Only events about these: job, weights, model, alias, runtime or token."""
 
     id: str | None = None
-    """Only events about this one of them: a job's id, or the name of weights."""
+    """Only events about this one of them: a job's id, a slot; weights or a model by name."""
 
     after: str | None = None
     """Only events past this position of the log."""
@@ -38,11 +37,12 @@ class Chosen:
 
     def query(self, subject: str | None) -> dict[str, str | None]:
         """As the server takes it. `subject` is `job/ID` for short."""
-        named, _, id = (subject or "").partition("/")
-        aggregate, id = named or self.aggregate, id or self.id or ""
-        if aggregate == "weights" and id and not re.fullmatch("[0-9a-f]{32}", id):
-            id = weights_id(id)
-        return {"type": self.type, "aggregate": aggregate, "id": id or None}
+        aggregate, _, id = (subject or "").partition("/")
+        return {
+            "type": self.type,
+            "aggregate": aggregate or self.aggregate,
+            "id": id or self.id or None,
+        }
 
 
 @app.command(name="list")
@@ -61,7 +61,7 @@ def list_(
     Parameters
     ----------
     subject
-        Only events about it: job/ID, or weights/NAME.
+        Only events about it: job/ID, weights/NAME, model/NAME, runtime/SLOT.
     limit
         At most this many; 0 for all.
     correlation
@@ -96,7 +96,7 @@ def tail(
     Parameters
     ----------
     subject
-        Only events about it: job/ID, or weights/NAME.
+        Only events about it: job/ID, weights/NAME, model/NAME, runtime/SLOT.
     tail
         Begin with this many of the newest; not with --after.
     ticks

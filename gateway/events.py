@@ -1,5 +1,6 @@
 """HTTP for events: the live stream, and pages of the log."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
@@ -22,11 +23,14 @@ from gateway.subscription import Subscriptions, Wish, place
 from projections import event_index
 from projections.event_index import EventRow
 from projections.rows import Part
+from schemas import alias, model, weights
 from schemas.api.events import CloudEvent, cloud_events
 from schemas.api.problem import Page
 from schemas.log import Commit
-from schemas.names import END
+from schemas.names import END, name_id
 
+NAMED = frozenset({weights.AGGREGATE, model.AGGREGATE, alias.AGGREGATE})
+STORED = re.compile("[0-9a-f]{32}")
 PLACE = r"^[0-9]{1,18}(\.[0-9]{1,6})?$"
 
 Types: TypeAlias = Annotated[
@@ -35,6 +39,14 @@ Types: TypeAlias = Annotated[
         name="type",
         max_items=100,
         description="Event types, families as `job.*`, or several of them with commas.",
+    ),
+]
+About: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^[^\x00-\x1f\x7f]+$" + END,
+        max_length=200,
+        description="Which one of the `aggregate`: a job's id, a slot; weights, a model by name.",
     ),
 ]
 Tail: TypeAlias = Annotated[
@@ -87,7 +99,7 @@ class Events(Controller):
         connections: Open,
         types: Types = None,
         aggregate: Text = None,
-        id: Text = None,
+        id: About = None,
         tail: Tail = None,
         after: Place = None,
         epoch: Text = None,
@@ -106,7 +118,7 @@ class Events(Controller):
             exact,
             families,
             aggregate or "",
-            id or "",
+            stored_id(aggregate, id) or "",
         )
         left_off = last_event_id or after
         wish = Wish(filter, place(left_off) if left_off else None, tail, epoch or "")
@@ -123,7 +135,7 @@ class Events(Controller):
         fresh: Fresh,
         types: Types = None,
         aggregate: Text = None,
-        id: Text = None,
+        id: About = None,
         correlation: Text = None,
         actor: Text = None,
         after: Place = None,
@@ -138,7 +150,7 @@ class Events(Controller):
             namespace=caller.namespaces,
             types=[name for text in types or () for name in text.split(",") if name],
             aggregate=aggregate,
-            id=id,
+            id=stored_id(aggregate, id),
             correlation=correlation,
             actor=actor,
             after=seen.position if seen else None,
@@ -153,6 +165,13 @@ class Events(Controller):
         commits = await ports.log.fetch(sorted({row.position for row in rows}))
         events = _events(rows, commits)
         return _paged(request, Page(events, page.next_cursor))
+
+
+def stored_id(aggregate: str | None, id: str | None) -> str | None:
+    """The id that events are kept under: of what has a name, that is made of it."""
+    if id is None or aggregate not in NAMED or STORED.fullmatch(id):
+        return id
+    return name_id(id)
 
 
 def _events(rows: Sequence[EventRow], commits: Sequence[Commit]) -> tuple[CloudEvent, ...]:

@@ -44,10 +44,10 @@ def test_events_past_a_position_are_listed_from_there(
     ("argv", "query"),
     [
         ((f"job/{JOB}",), {"aggregate": ["job"], "id": [JOB]}),
-        (("weights/org/m",), {"aggregate": ["weights"], "id": [weights_id("org/m")]}),
+        (("weights/org/m",), {"aggregate": ["weights"], "id": ["org/m"]}),
         (
             ("--aggregate", "weights", "--id", "m"),
-            {"aggregate": ["weights"], "id": [weights_id("m")]},
+            {"aggregate": ["weights"], "id": ["m"]},
         ),
         (("--type", "job.*,weights.installed"), {"type": ["job.*,weights.installed"]}),
         (("--correlation", "r1"), {"correlation": ["r1"]}),

@@ -131,6 +131,23 @@ async def test_a_tail_of_a_filter_counts_what_passes(gate: Rig) -> None:
     assert ids(paused) == [f"{first}.1", f"{second}.1"]
 
 
+async def test_events_about_weights_or_a_model_are_asked_for_by_its_name(house: Rig) -> None:
+    await house.register("small")
+    await house.order("org/model")
+    await house.order("org/other")
+    end = await house.log.end()
+
+    for aggregate, name, type in (
+        ("weights", "org/model", "weights.reserved"),
+        ("model", "small", "model.registered"),
+    ):
+        async with house.stream(f"after=0&type={type}&aggregate={aggregate}&id={name}") as messages:
+            [streamed] = await seeded(messages)
+        query = {"aggregate": aggregate, "id": name, "type": type}
+        [paged] = (await house.get("/events/log", min_sequence=end, **query))["items"]
+        assert (streamed.id, streamed.event["type"]) == (paged["id"], type)
+
+
 async def test_an_empty_tail_says_where_the_log_is(gate: Rig) -> None:
     commit = await append(gate, 1)
 

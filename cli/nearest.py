@@ -26,7 +26,7 @@ def known_models(gateway: Gateway, model: str) -> Generator[None]:
 class _Names(msgspec.Struct):
     """What a model may be called."""
 
-    name: str
+    id: str
     aliases: tuple[str, ...] = ()
 
 
@@ -38,5 +38,5 @@ def _nearest(gateway: Gateway, model: str) -> str:
         rows = gateway.rows("/models", _Names).rows
     except Failure:
         return ""
-    names = [name for row in rows for name in (row.name, *row.aliases)]
+    names = [name for row in rows for name in (row.id, *row.aliases)]
     return next(iter(difflib.get_close_matches(model, names, n=1, cutoff=0.6)), "")

@@ -20,11 +20,16 @@ Document: TypeAlias = Annotated[
 Change: TypeAlias = Literal["registered", "updated", "deleted"]
 
 
-class ModelRow(Value):
-    """A model as of `position`. `name` is what people call it: its id in routes and manifests.
+def _in_json(field: str) -> str:
+    first, *rest = {"id": "key", "name": "id"}.get(field, field).split("_")
+    return first + "".join(word.title() for word in rest)
 
-    `id` is that of its history. `version` is the position at which its manifest was registered;
-    `target` and `repo` are where the manifest says the weights are, or come from.
+
+class ModelRow(Value, rename=_in_json):
+    """A model as of `position`. In JSON `id` is that of its manifest, and of routes.
+
+    `key` is what its history is kept under. `version` is the position at which its manifest was
+    registered; `target` and `repo` are where the manifest says the weights are, or come from.
     """
 
     namespace: str

@@ -50,7 +50,7 @@ class Terminal:
 
         async def listed() -> bool:
             page = await self.rig.get("/models")
-            return {row["name"] for row in page["items"]} == {*names}
+            return {row["id"] for row in page["items"]} == {*names}
 
         await eventually(listed)
 
@@ -273,13 +273,13 @@ async def test_a_watched_list_shows_whatever_changes_its_rows(
         return msgspec.json.decode(await asyncio.wait_for(watching.stdout.readline(), 20))
 
     first = await row()
-    assert (first["name"], first["aliases"], first["slots"]) == ("small", [], [])
+    assert (first["id"], first["aliases"], first["slots"]) == ("small", [], [])
     assert (await mllm("models", "alias", "small", "chat")).code == 0
     assert (await row())["aliases"] == ["chat"]
     await mllm.rig.serve("small")
     assert (await row())["slots"] == ["active-llm"]
     await mllm.rig.register("other")
-    assert (await row())["name"] == "other"
+    assert (await row())["id"] == "other"
     assert (await mllm("models", "delete", "other", "--yes")).code == 0
     gone = await asyncio.wait_for(watching.stderr.readline(), 20)
     assert gone == b"model/other is not in the list any more\n"

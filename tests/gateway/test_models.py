@@ -26,6 +26,15 @@ async def test_a_manifest_that_is_applied_is_a_model(house: Rig) -> None:
     assert seen == answer.json()["model"] | {"aliases": [], "slots": []}
 
 
+async def test_a_model_is_listed_under_the_id_of_its_manifest(house: Rig) -> None:
+    position = await house.register("small")
+
+    [row] = (await house.get("/models", min_sequence=position))["items"]
+
+    assert row["id"] == row["manifest"]["id"] == "small"
+    assert (await house.get(f"/models/{row['id']}"))["id"] == "small"
+
+
 async def test_the_same_manifest_again_changes_nothing_and_another_is_the_next_version(
     gate: Rig,
 ) -> None:
@@ -106,7 +115,7 @@ async def test_models_are_listed_with_their_aliases_and_where_they_serve(house: 
 
     async def names(**query: str) -> list[str]:
         page = await house.get("/models", min_sequence=end, **query)
-        return [row["name"] for row in page["items"]]
+        return [row["id"] for row in page["items"]]
 
     assert await names() == ["big", "small"]
     assert await names(alias="chat") == ["small"]
@@ -119,9 +128,9 @@ async def test_models_are_listed_with_their_aliases_and_where_they_serve(house: 
     assert await names(as_of="seq:0") == []
     first = await house.get("/models", limit=1)
     rest = await house.get("/models", limit=1, cursor=first["nextCursor"])
-    assert [row["name"] for row in (*first["items"], *rest["items"])] == ["big", "small"]
+    assert [row["id"] for row in (*first["items"], *rest["items"])] == ["big", "small"]
     small = await house.get("/models/chat")
-    assert (small["name"], small["aliases"], small["slots"]) == ("small", ["chat"], ["active-llm"])
+    assert (small["id"], small["aliases"], small["slots"]) == ("small", ["chat"], ["active-llm"])
 
 
 async def test_an_unknown_model_is_not_found_anywhere(house: Rig) -> None:
@@ -179,7 +188,7 @@ async def test_an_alias_is_given_and_taken(house: Rig) -> None:
     not_its = await house.ask("DELETE", "/models/other/aliases/chat")
     taken = await house.ask("DELETE", "/models/small/aliases/chat")
 
-    assert seen["name"] == "small"
+    assert seen["id"] == "small"
     assert (not_its.status_code, problem(not_its)) == (404, "not_found")
     assert taken.json()["model"] == ""
     gone = await house.ask("GET", f"/models/chat?min_sequence={taken.json()['sequence']}")

@@ -47,7 +47,8 @@ class Activations:
         self._references = References(log, dispatch)
 
     async def activate(self, wish: Wish, context: Context) -> Outcome:
-        """Let a model serve. Nothing happens when it does already, or is about to.
+        """Let a model serve. Nothing happens when it does already, or is about to; one that is
+        scaled to nothing does not.
 
         Raises `Rejected`: `not_found`, `weights_not_installed`, `weights_corrupted`,
         `invalid_model`, `no_capacity`; `conflict`, with who activates or deactivates what.

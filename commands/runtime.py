@@ -104,8 +104,8 @@ def _activate(slot: SlotState, command: ActivateModel) -> Sequence[RuntimeEvent]
         store=command.store,
         place=place_of(current, command.strategy),
     )
-    if current is not None and alike(current, served):
-        return []
+    if current is not None and alike(current, served) and slot.replicas != 0:
+        return []  # scaled to nothing it does not serve: then it is brought up anew
     return [
         ActivationRequested(
             command.slot,
@@ -369,10 +369,9 @@ def _completed(slot: SlotState) -> SlotState:
     assert slot.flight is not None
     assert slot.flight.before is not None
     assert slot.current is not None
-    previous = slot.previous or slot.flight.before.previous
-    if previous is not None and alike(previous, slot.current):
-        previous = None
-    return replace(slot, flight=None, previous=previous, leaving=())
+    former = (slot.previous, slot.flight.before.previous)
+    others = (one for one in former if one is not None and not alike(one, slot.current))
+    return replace(slot, flight=None, previous=next(others, None), leaving=())
 
 
 def _without(slot: SlotState) -> SlotState:

@@ -113,7 +113,8 @@ def _serving(known: Known) -> Iterator[Finding]:
     if slot.state != "serving":
         return
     if slot.replicas == 0:
-        yield Finding("info", f"{slot.model} is scaled to nothing", (), "`mllm runtime scale`")
+        remedy = f"`mllm runtime scale 1 --slot {slot.slot}`, or activate it again"
+        yield Finding("info", f"{slot.model} is scaled to nothing", (), remedy)
     elif status.health in ("absent", "failed"):
         problem = f"{slot.model} is to serve, and does not"
         remedy = _how(known, READ_LOG, slot.activation)

@@ -153,6 +153,8 @@ class RuntimeWrites(Controller):
     ) -> RuntimeAccepted:
         """Let a model serve. When it does, or is about to, that activation is the answer.
 
+        One that is scaled to nothing does not: it comes up anew, with its manifest's replicas.
+
         Refused with `invalid_model` and every check when one fails, and with `no_capacity` and who
         holds the GPUs when there are too few.
         """

@@ -156,10 +156,10 @@ def _entered(
 
 
 def _completed(row: SlotRow, candidate: CandidateRow) -> SlotRow:
-    previous = row.previous or (candidate.before and candidate.before.previous)
-    if previous and (previous.model, previous.version) == (row.model, row.version):
-        previous = None
-    return set_(row, candidate=None, previous=previous, failure=None)
+    former = (row.previous, candidate.before.previous if candidate.before else None)
+    now = (row.model, row.version)
+    others = (one for one in former if one is not None and (one.model, one.version) != now)
+    return set_(row, candidate=None, previous=next(others, None), failure=None)
 
 
 def _came_to_nothing(

@@ -421,6 +421,18 @@ async def test_a_model_that_finds_no_gpus_is_told_who_has_them(serving: World) -
         await asked.activate(wish(A1, "one"), context("c1"))
 
 
+async def test_a_slot_relies_on_what_it_brings_back_from_nothing(serving: World) -> None:
+    await serving.has("one")
+    await serving.serves(A1, "one")
+    await serving.says(ScaleSlot(S, 0, 1, "ada"))
+    await serving.serves(A2, "one")
+
+    current = (await serving.slot()).current
+    assert current is not None
+    assert current.id == A2
+    assert await serving.users(ONE) == {"model/one", "slot/main/one"}
+
+
 PREEMPT = "let the current model make room: mllm runtime activate one --slot main --preempt"
 OTHERWISE = "free them, or ask for fewer in `resources.gpus`"
 

@@ -165,6 +165,26 @@ def test_what_serves_already_is_not_activated_again() -> None:
     given(*ONE_SERVES).when(activate(A2, "one", "blue-green")).then_nothing()
 
 
+def test_what_is_scaled_to_nothing_does_not_serve_and_is_activated_again() -> None:
+    nothing = (*ONE_SERVES, Scaled(S, 0, "ada"))
+    given(*nothing).when(activate(A2, "one")).then(requested(A2, "one"))
+    given(*nothing).when(activate(A2, "one", "blue-green")).then(
+        requested(A2, "one", "blue-green", "b")
+    )
+    given(*nothing, Scaled(S, 2, "ada")).when(activate(A2, "one")).then_nothing()
+    given(*nothing, requested(A2, "one")).when(activate(A3, "one")).then_nothing()
+
+
+def test_what_is_brought_back_from_nothing_has_its_own_replicas_and_the_same_before_it() -> None:
+    again = (*TWO_SERVES, Scaled(S, 0, "ada"), requested(A3, "two", place="b"))
+    switched = (*again, *phases(A3, "stop", "start", "switch"))
+    back = given(*switched, completed(A3, "two")).state
+    assert (back.current, back.replicas) == (served(A3, "two", "b"), None)
+    assert back.previous == served(A1, "one")
+    gone = given(*switched, ActivationFailed(S, A3, "two", "x", "y")).state
+    assert (gone.current, gone.replicas) == (served(A2, "two", "b"), 0)
+
+
 def test_another_version_of_what_serves_is_activated() -> None:
     given(*ONE_SERVES).when(activate(A2, "one", version=2)).then(requested(A2, "one", version=2))
 

@@ -10,7 +10,7 @@ import pytest
 from ulid import ULID
 
 from schemas.message import Rejected
-from schemas.runtime import DeactivateSlot, PromoteCandidate, RollBack, Strategy
+from schemas.runtime import DeactivateSlot, PromoteCandidate, RollBack, ScaleSlot, Strategy
 from schemas.status import StatusUpdated
 from tests.processors.stage import SLOT, Stage, running
 from tests.processors.world import World
@@ -178,6 +178,24 @@ async def test_a_slot_is_taken_down_when_nobody_is_inside_any_more(bench: Bench)
     await bench.until_said("model.deactivation.completed")
     assert bench.world.models == []
     assert bench.addresses.released == ["a"]
+
+
+async def test_what_was_scaled_to_nothing_comes_back_by_activating_it_again(bench: Bench) -> None:
+    bench.world.quick = True
+    await bench.activate("a")
+    await serving(bench, "a")
+    await bench.say(ScaleSlot(SLOT, 0, 1, "ann"))
+
+    again = await bench.activate("a")
+
+    async def back() -> bool:
+        state = (await bench.seen()).state
+        return state.flight is None and state.current is not None and state.current.id == again
+
+    await eventually(back)
+    [there] = bench.world.standing.values()
+    assert (there.instance.served.id, there.instance.replicas) == (again, 1)
+    assert bench.addresses.said[-1] == "http://a"
 
 
 async def test_what_died_while_nobody_looked_is_brought_up_again(bench: Bench) -> None:

@@ -161,13 +161,16 @@ def refusal(reply: Reply) -> Failure:
     except msgspec.DecodeError:  # a proxy's page, say
         code = "unavailable" if reply.status >= 500 else ""
         problem = Problem(type="", title=f"HTTP {reply.status}", status=reply.status, code=code)
+    cause, lines = problem.detail or problem.title, problem.errors
+    if len(lines) == 1:
+        cause, lines = f"{cause}; {lines[0]}", ()
     return Failure(
-        "; ".join((problem.detail or problem.title, *problem.errors)),
+        cause,
         _remedy(problem),
         exit=of_problem(problem.code, reply.status),
         code=problem.code,
         request_id=problem.request_id or reply.headers.get("x-request-id", ""),
-        lines=lines_of(problem.details),
+        lines=(*lines, *lines_of(problem.details)),
     )
 
 

@@ -148,7 +148,10 @@ def read_all(found: Iterable[Document]) -> list[Read]:
         except Rejected as refusal:
             wrong += [f"{document.where}: {error}" for error in errors_of(refusal)]
     if wrong:
-        raise Failure("; ".join(wrong), "put it right; `mllm models schema` says what may be")
+        remedy = "put it right; `mllm models schema` says what may be"
+        if len(wrong) == 1:
+            raise Failure(wrong[0], remedy)
+        raise Failure(f"the manifests have {len(wrong)} errors", remedy, lines=wrong)
     return read
 
 

@@ -120,6 +120,29 @@ def test_a_refusal_is_its_cause_its_remedy_and_its_request(
 
 
 @pytest.mark.parametrize(
+    ("errors", "cause", "lines"),
+    [
+        (("id: is missing",), "it is not valid; id: is missing", ()),
+        (("id: is missing", "a: is none"), "it is not valid", ("id: is missing", "a: is none")),
+    ],
+)
+def test_several_errors_of_a_refusal_are_lines_of_their_own(
+    gateway: FakeGateway,
+    client: Gateway,
+    errors: tuple[str, ...],
+    cause: str,
+    lines: tuple[str, ...],
+) -> None:
+    gateway.refuse("/jobs", "invalid", 422, detail="it is not valid", errors=errors)
+
+    with pytest.raises(Failure) as raised:
+        client.rows("/jobs", JobRow)
+    client.close()
+
+    assert (raised.value.cause, raised.value.lines) == (cause, lines)
+
+
+@pytest.mark.parametrize(
     ("code", "status", "exit"),
     [
         ("not_found", 404, 3),

@@ -160,6 +160,21 @@ async def test_one_bad_manifest_keeps_all_from_being_applied(mllm: Terminal, mod
     assert (await mllm.json("models", "list"))["items"] == []
 
 
+async def test_everything_that_is_wrong_is_told_on_a_line_of_its_own(
+    mllm: Terminal, models: Path
+) -> None:
+    bad, worse = models / "bad.yaml", models / "worse.yaml"
+    bad.write_text("id: bad\nweights: {repo: a}\nmaxModelLen: 8\nlicense: 5\n")
+    worse.write_text("weights: {repo: a}\n")
+
+    outcome = await mllm("models", "apply", "-f", str(models))
+
+    first, *lines, remedy = outcome.err.splitlines()
+    assert first == "error: the manifests have 3 errors"
+    assert [line.partition(": ")[0] for line in lines] == [f"  {bad}", f"  {bad}", f"  {worse}"]
+    assert remedy.startswith("remedy: put it right")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

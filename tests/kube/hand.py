@@ -17,6 +17,8 @@ STORAGE = "storage-initializer"
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
 ACCOUNTS = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 CLUSTER_WIDE = (NAMESPACES, NODES)
+UNRUN = "nobody"
+"""A scheduler that no cluster has: nothing but a test shall say how the pods of a test are."""
 
 
 class Hand:
@@ -47,7 +49,8 @@ class Hand:
 
     async def arrive(self) -> None:
         """Make the namespace, and the account that pods of it are given."""
-        await self._made(NAMESPACES, {"metadata": {"name": self.namespace}})
+        labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+        await self._made(NAMESPACES, {"metadata": {"name": self.namespace, "labels": labels}})
         await self._made(ACCOUNTS, {"metadata": {"name": "default"}}, there=True)
 
     async def leave(self) -> None:
@@ -99,6 +102,7 @@ class Hand:
             amounts = {"nvidia.com/gpu": str(gpus)}
             container["resources"] = {"requests": amounts, "limits": amounts}
         spec: Json = {
+            "schedulerName": UNRUN,
             "automountServiceAccountToken": False,
             "initContainers": [{"name": STORAGE, "image": "example.com/storage:1"}],
             "containers": [container],
@@ -115,11 +119,14 @@ class Hand:
         await self.say(name, {"phase": phase, "conditions": conditions, **more}, PODS)
 
     async def deployment(self, service: str, conditions: list[Json]) -> None:
+        """A deployment as KServe would make it, which a cluster's own controller leaves alone:
+        without pods, and paused, so that what is said of it stays."""
         name = f"{service}-predictor"
-        labels = {"serving.kserve.io/inferenceservice": service}
+        labels = {"serving.kserve.io/inferenceservice": service, "app": f"isvc.{name}"}
         containers = [{"name": CONTAINER, "image": "example.com/server:1"}]
         template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
-        spec = {"selector": {"matchLabels": labels}, "template": template}
+        spec: Json = {"replicas": 0, "paused": True, "template": template}
+        spec["selector"] = {"matchLabels": {"app": labels["app"]}}
         body = {"metadata": {"name": name, "labels": labels}, "spec": spec}
         await self._made(DEPLOYMENTS, body)
         await self.say(name, {"conditions": conditions}, DEPLOYMENTS)

@@ -40,8 +40,10 @@ CHANGES = (
     "model.activation.phase",
     "model.activation.failed",
     "model.deactivation.completed",
+    "weights.installed",
+    "weights.deleted",
 )
-"""What changes rows of the list: manifests, aliases, and who serves where."""
+"""What changes rows of the list: manifests, aliases, who serves where, and by which engine."""
 
 NOT_INSTALLED = frozenset({"weights_not_installed", "not_found"})
 

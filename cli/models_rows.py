@@ -32,7 +32,7 @@ MODELS: View[ModelDetail] = View(
     (
         Column("MODEL", lambda row: row.name),
         Column("WEIGHTS", lambda row: row.target or row.repo),
-        Column("RUNTIME", lambda row: row.runtime or "-"),
+        Column("ENGINE", lambda row: row.engine or row.runtime or "-"),
         Column("SERVES IN", lambda row: ",".join(row.slots) or "-"),
         Column("ALIASES", lambda row: ",".join(row.aliases) or "-"),
         Column("AGE", lambda row: since(row.registered_at)),
@@ -60,7 +60,7 @@ VERSIONS: View[ModelVersion] = View(
 
 
 def description_text(description: Description, *, colour: bool) -> str:
-    about = facts([*_identity(description.model), *_serving(description.model.manifest)])
+    about = facts([*_identity(description.model), *_serving(description.model)])
     lines = Table(VERSIONS, colour=colour).lines(description.history)
     return "\n\n".join([about, "\n".join(["History:", *(f"  {line}" for line in lines)])])
 
@@ -81,19 +81,23 @@ def _identity(model: ModelDetail) -> list[tuple[str, str]]:
     ]
 
 
-def _serving(manifest: Manifest) -> list[tuple[str, str]]:
-    weights = manifest.weights
+def _serving(model: ModelDetail) -> list[tuple[str, str]]:
+    manifest, weights = model.manifest, model.manifest.weights
     return [
         ("Weights", weights.target or f"{weights.repo} at {weights.revision}"),
         ("File", weights.file),
-        ("Runtime", manifest.runtime or "chosen by the weights"),
-        ("Engine", _engine(manifest.engine)),
+        ("Engine", manifest.runtime or _chosen(model.engine)),
+        ("Arguments", _engine(manifest.engine)),
         ("Environment", ", ".join(map(_variable, manifest.env))),
         ("Resources", _resources(manifest.resources)),
         ("Replicas", _replicas(manifest)),
         ("Node selector", _pairs(manifest.node_selector)),
         ("Volumes", ", ".join(f"{one.name} at {one.mount_path}" for one in manifest.volumes)),
     ]
+
+
+def _chosen(engine: str) -> str:
+    return f"{engine}, chosen by the weights" if engine else "chosen by the weights"
 
 
 def _engine(engine: EngineArguments) -> str:

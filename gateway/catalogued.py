@@ -7,19 +7,20 @@ import msgspec
 
 from gateway.differences import differences
 from gateway.reading import View
-from projections import aliases, models, runtime
+from projections import aliases, models, runtime, weights
 from projections.fold import events_of
 from projections.rows import all_of
 from schemas import alias as alias_schema
 from schemas.api.models import Change, ModelDetail, ModelRow, ModelVersion
 from schemas.api.problem import Page
+from schemas.engine import suited
 from schemas.log import Commit, EventLog, Outcome, Stream
 from schemas.manifest import Manifest
 from schemas.message import Rejected
 from schemas.model import ModelDeleted, ModelEvent, ModelRegistered, ModelUpdated
 from schemas.names import name_id
 
-MODELS = [one.projection.name for one in (models, aliases, runtime)]
+MODELS = [one.projection.name for one in (models, aliases, runtime, weights)]
 """The read models that a model's details are in."""
 
 CHANGES: Mapping[type[ModelEvent], Change] = {
@@ -48,9 +49,9 @@ async def meant(view: View, namespace: str | None, alias: str) -> tuple[str, ...
 
 
 async def detailed(
-    view: View, namespace: str | None, rows: Sequence[ModelRow]
+    view: View, namespace: str | None, rows: Sequence[ModelRow], world: str
 ) -> tuple[ModelDetail, ...]:
-    """Models, each with its aliases and the slots it serves in."""
+    """Models, each with its aliases, the slots it serves in, and its engine in such a world."""
     names = tuple(row.name for row in rows)
     named = aliases.Wanted(namespace, models=names)
     serving = runtime.Wanted(namespace, models=names)
@@ -60,15 +61,32 @@ async def detailed(
         also[alias.namespace, alias.model].append(alias.name)
     for slot in await all_of(lambda part: runtime.page(view.db, serving, part), view.as_of):
         where[slot.namespace, slot.model].append(slot.slot)
+    chosen: Mapping[tuple[str, str], str] = {}
+    if world == "process":
+        chosen = await _chosen(view, namespace, rows)
     return tuple(
-        _detail(row, also[row.namespace, row.name], where[row.namespace, row.name]) for row in rows
+        ModelDetail(
+            **msgspec.structs.asdict(row),
+            aliases=tuple(sorted(also[row.namespace, row.name])),
+            slots=tuple(sorted(where[row.namespace, row.name])),
+            engine=row.runtime or chosen.get((row.namespace, row.target), ""),
+        )
+        for row in rows
     )
 
 
-def _detail(row: ModelRow, aliases: Iterable[str], slots: Iterable[str]) -> ModelDetail:
-    return ModelDetail(
-        **msgspec.structs.asdict(row), aliases=tuple(sorted(aliases)), slots=tuple(sorted(slots))
-    )
+async def _chosen(
+    view: View, namespace: str | None, rows: Sequence[ModelRow]
+) -> Mapping[tuple[str, str], str]:
+    """The engine for the weights of models that name none, by the weights' namespace and name."""
+    targets = tuple({row.target for row in rows if not row.runtime})
+    wanted = weights.Wanted(namespace, names=targets)
+    found = await all_of(lambda part: weights.page(view.db, wanted, part), view.as_of)
+    return {
+        (one.namespace, one.name): suited(gguf=bool(one.facts.gguf_files))
+        for one in found
+        if one.facts is not None
+    }
 
 
 def whole(outcome: Outcome) -> ModelRow:

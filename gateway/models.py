@@ -82,6 +82,7 @@ class ModelRoutes(Controller):
     async def list_(
         self,
         caller: From,
+        ports: Handed,
         models: Models,
         fresh: Fresh,
         alias: Text = None,
@@ -99,7 +100,7 @@ class ModelRoutes(Controller):
                 names = await catalogued.meant(view, caller.namespaces, alias)
                 wanted = msgspec.structs.replace(wanted, names=names)
             page = await rows.page(view.db, wanted, Part(limit, cursor, view.as_of))
-            details = await catalogued.detailed(view, caller.namespaces, page.items)
+            details = await catalogued.detailed(view, caller.namespaces, page.items, ports.runtime)
         return Page(details, page.next_cursor)
 
     @get("/status", opt=needs("read", lists=True))
@@ -112,12 +113,18 @@ class ModelRoutes(Controller):
 
     @get("/{id:str}", opt=needs("read"))
     async def one(
-        self, id: ModelOrAlias, caller: From, models: Models, fresh: Fresh, as_of: AsOf = None
+        self,
+        id: ModelOrAlias,
+        caller: From,
+        ports: Handed,
+        models: Models,
+        fresh: Fresh,
+        as_of: AsOf = None,
     ) -> ModelDetail:
         """Show a model, its aliases and the slots it serves in."""
         async with models.open(catalogued.MODELS, fresh, as_of) as view:
             row = known(await catalogued.found(view, caller.namespace, id), id)
-            [detail] = await catalogued.detailed(view, caller.namespace, [row])
+            [detail] = await catalogued.detailed(view, caller.namespace, [row], ports.runtime)
         return detail
 
     @get("/{id:str}/manifest", opt=needs("read"), responses=MANIFEST)

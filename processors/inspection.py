@@ -12,6 +12,7 @@ from processors.advice.architectures import support
 from processors.advice.fit import serving_of
 from schemas.advice import Advisor
 from schemas.checks import Capacity, Check
+from schemas.engine import LLAMACPP, VLLM
 from schemas.manifest import Manifest
 from schemas.message import Rejected
 from schemas.weights import Holding, Holdings
@@ -20,8 +21,7 @@ from schemas.workloads import Node
 SECONDS = 8.0
 """For the slowest of the checks: a world that does not answer is said to, not waited for."""
 
-LLAMACPP = "llamacpp"
-OWN_ENGINES = frozenset({"", LLAMACPP, "vllm", "huggingface"})
+OWN_ENGINES = frozenset({"", LLAMACPP, VLLM, "huggingface"})
 """Engines whose architectures and arguments are known here; others are their operator's."""
 
 

@@ -131,17 +131,21 @@ projection = Projection("weights", (weights,), __file__, WeightsEvent)
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which weights. None is all; `unfinished`: also those whose first install has not ended."""
+    """Which weights, in whatever namespace. None is all; `unfinished`: also those whose first
+    install has not ended."""
 
     namespace: str | None
     store: str | None = None
     model: str | None = None
     status: str | None = None
     unfinished: bool = False
+    names: tuple[str, ...] | None = None
 
 
 async def page(db: Db, wanted: Wanted, part: Part) -> Page[WeightsRow]:
     """By name. Raises `Rejected` with `invalid_cursor`."""
+    if wanted.names == ():
+        return Page(())
     return await page_of(
         db,
         weights,
@@ -150,6 +154,7 @@ async def page(db: Db, wanted: Wanted, part: Part) -> Page[WeightsRow]:
             ("store = %s", wanted.store),
             ("model = %s", wanted.model),
             ("status = %s", wanted.status),
+            ("name = ANY(%s)", list(wanted.names or ())),
             ("(installed_at IS NOT NULL) = %s", None if wanted.unfinished else True),
         ],
         part,

@@ -13,9 +13,17 @@ from msgspec import Meta
 from schemas.facts import Format
 from schemas.names import END, Engine
 
+LLAMACPP, VLLM = "llamacpp", "vllm"
+
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 EXTRA = "{extra}"
 PLACEHOLDERS = frozenset({"model", "port", "host", "name", "extra"})
+
+
+def suited(*, gguf: bool) -> str:
+    """The engine on one machine for weights with a GGUF model among them, or without, where the
+    manifest names none."""
+    return LLAMACPP if gguf else VLLM
 
 
 class EngineTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 from processors.process import llama_server
 from processors.process.weights import gguf_file, gguf_models
-from schemas.engine import EXTRA, PLACEHOLDER, EngineTemplate
+from schemas.engine import EXTRA, LLAMACPP, PLACEHOLDER, VLLM, EngineTemplate, suited
 from schemas.facts import Format
 from schemas.manifest import Manifest
 from schemas.message import Rejected
 
-LLAMACPP, VLLM = "llamacpp", "vllm"
 HOST = "127.0.0.1"
 
 ENDINGS: Mapping[Format, Sequence[str]] = {
@@ -107,7 +106,7 @@ class Engines:
 
     def choose(self, runtime: str, folder: Path) -> EngineProgram:
         """The engine that a manifest names, or the one for such weights. Raises `Rejected`."""
-        name = runtime or (LLAMACPP if gguf_models(folder) else VLLM)
+        name = runtime or suited(gguf=bool(gguf_models(folder)))
         engine = self._engines.get(name)
         if engine is None:
             known = ", ".join(self.names)

@@ -64,10 +64,15 @@ class AliasRow(Value):
 
 
 class ModelDetail(ModelRow):
-    """A model with the other names it has, and the slots it serves in."""
+    """A model with the other names it has, and the slots it serves in.
+
+    `engine` is what serves it, or would: the manifest's `runtime`, or the one for its weights. That
+    is not known before they are installed, nor on a cluster, which chooses as the model starts.
+    """
 
     aliases: tuple[str, ...] = ()
     slots: tuple[str, ...] = ()
+    engine: str = ""
 
 
 class ModelVersion(Value):

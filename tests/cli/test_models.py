@@ -13,6 +13,7 @@ import yaml
 
 from cli.main import run
 from schemas.checks import Check
+from schemas.facts import Facts
 from schemas.manifest import Replicas
 from schemas.runtime import EnterPhase, StartActivation
 from tests.cli.support import Outcome
@@ -254,6 +255,8 @@ async def test_what_is_to_be_validated_has_to_be_named(mllm: Terminal) -> None:
 
 
 async def test_models_are_listed_printed_and_described(mllm: Terminal) -> None:
+    facts = Facts(format="gguf", gguf_files=("model.gguf",))
+    await mllm.rig.install("org/model", "model.gguf", overwrite=True, facts=facts)
     await mllm.rig.register("small", license="mit", aliases=("chat",), replicas=Replicas(1, 2))
     await mllm.rig.serve("small")
     await mllm.models("small")
@@ -265,12 +268,13 @@ async def test_models_are_listed_printed_and_described(mllm: Terminal) -> None:
     await eventually(serving)
     listed = await mllm("models", "list")
     assert listed.out.splitlines()[1].split()[:5] == [
-        "small", "org/model", "-", "active-llm", "chat"
+        "small", "org/model", "llamacpp", "active-llm", "chat"
     ]  # fmt: skip
     assert (await mllm("models", "get", "chat", "-o", "name")).out == "model/small\n"
     assert (await mllm("models", "get", "nothing")).code == 3
     described = (await mllm("models", "describe", "small")).out
-    for words in ("License:", "mit", "1 to 2", "active-llm", "registered"):
+    chosen = "llamacpp, chosen by the weights"
+    for words in ("License:", "mit", "1 to 2", "active-llm", "registered", chosen):
         assert words in described
 
 

@@ -43,6 +43,7 @@ from projections import migrations, projection
 from projections.catalog import PROJECTIONS
 from schemas.advice import Advisor
 from schemas.bearer import bearer_of, token_id_and_hash
+from schemas.facts import Facts
 from schemas.idempotency import Answer
 from schemas.job import BeginCommit, CompleteJob, FinishedFile, InstallSpec, Order, StartAttempt
 from schemas.log import Outcome, Stream
@@ -182,7 +183,12 @@ class Rig:
         return await self.orders.install(order, self.context(namespace))
 
     async def install(
-        self, target: str, path: str = "model.safetensors", *, overwrite: bool = False
+        self,
+        target: str,
+        path: str = "model.safetensors",
+        *,
+        overwrite: bool = False,
+        facts: Facts | None = None,
     ) -> Outcome:
         """Have weights of one file installed; the manifest's hash begins as the path does."""
         ordered = await self.order(target, overwrite=overwrite)
@@ -190,7 +196,10 @@ class Rig:
         file = FinishedFile(path, 10, "sha256", "f" * 64)
         await self.say(StartAttempt(job, "w1"))
         await self.say(BeginCommit(job, 1, manifest))
-        await self.say(RecordInstalled(target, job, manifest, 10, 1, 1, (file,), ("model.bin",)))
+        left_out = ("model.bin",)
+        await self.say(
+            RecordInstalled(target, job, manifest, 10, 1, 1, (file,), left_out, facts=facts)
+        )
         return await self.say(CompleteJob(job, 1, 10, 1))
 
     async def register(self, model: str, target: str = "org/model", **more: Any) -> int:

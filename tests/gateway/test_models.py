@@ -5,6 +5,7 @@ import yaml
 
 from schemas.api.models import Applied, DiffAnswer
 from schemas.checks import Check
+from schemas.facts import Facts
 from schemas.manifest_reading import read_manifest
 from schemas.message import Rejected
 from tests.gateway.rig import Rig, problem
@@ -23,7 +24,7 @@ async def test_a_manifest_that_is_applied_is_a_model(house: Rig) -> None:
     assert [check.name for check in applied.checks] == ["weights"]
     assert applied.model.updated_by.startswith("token/")
     seen = await house.get("/models/small", min_sequence=applied.sequence)
-    assert seen == answer.json()["model"] | {"aliases": [], "slots": []}
+    assert seen == answer.json()["model"] | {"aliases": [], "slots": [], "engine": ""}
 
 
 async def test_a_model_is_listed_under_the_id_of_its_manifest(house: Rig) -> None:
@@ -104,6 +105,22 @@ async def test_an_unknown_field_is_refused_with_the_nearest_known(gate: Rig) -> 
     [error] = answer.json()["errors"]
     assert "licence" in error
     assert "license" in error
+
+
+async def test_models_are_listed_with_the_engine_that_their_weights_choose(house: Rig) -> None:
+    gguf = Facts(format="gguf", gguf_files=("model.gguf",))
+    await house.install("org/gguf", "model.gguf", facts=gguf)
+    await house.install("org/tensors", facts=Facts(format="safetensors"))
+    await house.register("a", "org/gguf")
+    await house.register("b", "org/tensors")
+    await house.register("c", "org/gguf", runtime="mine")
+    position = await house.register("d", "org/absent")
+
+    listed = (await house.get("/models", min_sequence=position))["items"]
+    one = await house.get("/models/a")
+
+    assert [row["engine"] for row in listed] == ["llamacpp", "vllm", "mine", ""]
+    assert (one["engine"], one["runtime"]) == ("llamacpp", "")
 
 
 async def test_models_are_listed_with_their_aliases_and_where_they_serve(house: Rig) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.kube.plain import Json
-from tests.kube.resources import Resource
+from tests.kube.resources import QUANTITY, Resource
 
 
 class Refused(Exception):
@@ -41,8 +41,10 @@ def exists(resource: Resource, name: str) -> Refused:
 
 
 def precondition(resource: Resource, name: str, what: str) -> Refused:
-    message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {what}'
-    return refused(409, message, "Conflict", **_details(resource, name))
+    """Of the kind, here, and not of the resource."""
+    message = f'Operation cannot be fulfilled on {_kind(resource)} "{name}": {what}'
+    details = {**_details(resource, name), "kind": resource.kind}
+    return refused(409, message, "Conflict", **details)
 
 
 def bad_name(resource: Resource, name: str) -> Refused:
@@ -52,15 +54,23 @@ def bad_name(resource: Resource, name: str) -> Refused:
         " character (e.g. 'example.com', regex used for validation is"
         r" '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
     )
-    group = f".{resource.group}" if resource.group else ""
+    return invalid(resource, name, "metadata.name", said)
+
+
+def no_quantity(resource: Resource, name: str, field: str, value: str) -> Refused:
+    said = f"Invalid value: \"{value}\": {field} in body should match '{QUANTITY}'"
+    return invalid(resource, name, field, said)
+
+
+def invalid(resource: Resource, name: str, field: str, said: str) -> Refused:
     return refused(
         422,
-        f'{resource.kind}{group} "{name}" is invalid: metadata.name: {said}',
+        f'{_kind(resource)} "{name}" is invalid: {field}: {said}',
         "Invalid",
         name=name,
         group=resource.group,
         kind=resource.kind,
-        causes=[{"reason": "FieldValueInvalid", "message": said, "field": "metadata.name"}],
+        causes=[{"reason": "FieldValueInvalid", "message": said, "field": field}],
     )
 
 
@@ -83,14 +93,14 @@ def untyped(resource: Resource, name: str, complaint: str) -> Refused:
 
 
 def field_conflict(causes: list[tuple[str, str]]) -> Refused:
-    """`causes`: whose each field is, and the field."""
+    """`causes`: whose each field is, as the server names them, and the field."""
     count = len(causes)
     if count == 1:
         [(manager, field)] = causes
-        message = f'Apply failed with 1 conflict: conflict with "{manager}": {field}'
+        message = f"Apply failed with 1 conflict: conflict with {manager}: {field}"
     else:
         lines = [
-            f'conflicts with "{one}":\n'
+            f"conflicts with {one}:\n"
             + "\n".join(f"- {path}" for who, path in causes if who == one)
             for one in dict.fromkeys(manager for manager, _ in causes)
         ]
@@ -100,7 +110,7 @@ def field_conflict(causes: list[tuple[str, str]]) -> Refused:
         message,
         "Conflict",
         causes=[
-            {"reason": "FieldManagerConflict", "message": f'conflict with "{who}"', "field": path}
+            {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path}
             for who, path in causes
         ],
     )
@@ -119,6 +129,10 @@ def deleted(resource: Resource, name: str, uid: str) -> Json:
         "status": "Success",
         "details": details,
     }
+
+
+def _kind(resource: Resource) -> str:
+    return ".".join(filter(None, (resource.kind, resource.group)))
 
 
 def _details(resource: Resource, name: str) -> Json:

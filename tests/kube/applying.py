@@ -1,6 +1,7 @@
 """Server-side apply: who manages which field, and what becomes of an object that several apply.
 
-Fields are paths to leaves. Lists are leaves as a whole, unless their entries have keys.
+Fields are paths to leaves. Lists are leaves as a whole, unless their entries have keys, and so are
+some maps.
 """
 
 from copy import deepcopy
@@ -8,7 +9,7 @@ from typing import Any
 
 from tests.kube.answers import field_conflict
 from tests.kube.plain import Json, as_list, as_map
-from tests.kube.resources import KEYED
+from tests.kube.resources import KEYED, WHOLE, part
 
 Path = tuple[str, ...]
 Managers = dict[tuple[str, str], set[Path]]
@@ -23,12 +24,12 @@ def applied(live: Json, config: Json, manager: str, managers: Managers, *, force
     before, wanted = leaves(live), leaves(config)
     changed = {path for path, value in wanted.items() if before.get(path) != value}
     me = (manager, "Apply")
-    theirs = sorted(
-        (who, _shown(path))
-        for (who, how), fields in managers.items()
-        if (who, how) != me
-        for path in fields & changed
-    )
+    theirs = [
+        (_named(owner, live["apiVersion"]), "".join(map(_shown, path)))
+        for owner, fields in sorted(managers.items())
+        if owner != me
+        for path in sorted(fields & changed, key=_order)
+    ]
     if theirs and not force:
         raise field_conflict(theirs)
     for owner, fields in managers.items():
@@ -76,15 +77,15 @@ def leaves(said: Json) -> dict[Path, Any]:
 def _leaves(path: Path, said: Any) -> list[tuple[Path, Any]]:
     entries, parts = as_list(said), as_map(said)
     if path and path[-1] in KEYED and entries is not None:
-        parts = {f"[{entry[KEYED[path[-1]]]}]": entry for entry in entries}
-    if parts:
+        parts = {part(path[-1], entry): entry for entry in entries}
+    if parts and not (path and path[-1] in WHOLE):
         return [leaf for key, value in parts.items() for leaf in _leaves((*path, key), value)]
     return [(path, said)]
 
 
 def _merged(live: Json, wanted: dict[Path, Any], dropped: set[Path]) -> Json:
     result = deepcopy(live)
-    for path in dropped:
+    for path in sorted(dropped, key=lambda path: (path[-1] in KEYED.values(), path)):
         _drop(result, path)
     for path, value in wanted.items():
         _put(result, path, value)
@@ -96,10 +97,7 @@ def _put(said: Json, path: Path, value: Any) -> None:
     for key in path[:-1]:
         at = _within(at, key, field)
         field = key
-    if path[-1].startswith("["):
-        _within(at, path[-1], field)
-    else:
-        at[path[-1]] = deepcopy(value)
+    at[path[-1]] = deepcopy(value)
 
 
 def _within(at: Any, key: str, field: str) -> Any:
@@ -107,22 +105,20 @@ def _within(at: Any, key: str, field: str) -> Any:
     entries = as_list(at)
     if entries is None:
         return at.setdefault(key, [] if key in KEYED else {})
-    name, value = KEYED[field], key[1:-1]
-    if not any(entry[name] == value for entry in entries):
-        entries.append({name: value})
-    return next(entry for entry in entries if entry[name] == value)
+    if not any(part(field, entry) == key for entry in entries):
+        entries.append({KEYED[field]: key.partition('="')[2].removesuffix('"]')})
+    return next(entry for entry in entries if part(field, entry) == key)
 
 
 def _drop(at: Any, path: Path, field: str = "") -> None:
-    """Remove a leaf, and whatever becomes empty around it."""
+    """Remove a leaf, and whatever becomes empty around it. Keys of entries are dropped last."""
     entries, key = as_list(at), path[0]
     if entries is not None:
-        name = KEYED[field]
-        found = next((entry for entry in entries if entry[name] == key[1:-1]), None)
-        if found is not None and len(path) > 1:
-            _drop(found, path[1:], key)
-        if found is not None and (len(path) == 1 or found.keys() <= {name}):
-            entries.remove(found)
+        for found in [entry for entry in entries if part(field, entry) == key]:
+            if path[1] != KEYED[field]:
+                _drop(found, path[1:], key)
+            elif len(found) == 1:
+                entries.remove(found)
     elif key in at:
         if len(path) > 1:
             _drop(at[key], path[1:], key)
@@ -130,14 +126,24 @@ def _drop(at: Any, path: Path, field: str = "") -> None:
             del at[key]
 
 
-def _shown(path: Path) -> str:
-    return "".join(part if part.startswith("[") else f".{part}" for part in path)
+def _named(owner: tuple[str, str], api_version: str) -> str:
+    manager, operation = owner
+    return f'"{manager}"' + (f" using {api_version}" if operation == "Update" else "")
+
+
+def _shown(step: str) -> str:
+    return step if step.startswith("[") else f".{step}"
+
+
+def _order(path: Path) -> list[tuple[bool, str]]:
+    """What is at a level comes before what is below it."""
+    return [(at + 1 < len(path), step) for at, step in enumerate(path)]
 
 
 def _nested(fields: set[Path]) -> Json:
     tree: Json = {}
     for path in fields:
         at = tree
-        for part in path:
-            at = at.setdefault(f"f:{part}", {})
+        for step in path:
+            at = at.setdefault(f"f:{step}", {})
     return tree

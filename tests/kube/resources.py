@@ -1,5 +1,8 @@
 """What the server serves, and as much of KServe's schema as our objects use."""
 
+import re
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tests.kube.plain import as_list, as_map
@@ -58,9 +61,9 @@ CONTAINER = {
     "runtime": str,
     "image": str,
     "args": [str],
-    "env": ANY,
+    "env": [{"name": str, "value": str, "valueFrom": ANY}],
     "resources": ANY,
-    "volumeMounts": ANY,
+    "volumeMounts": [{"name": str, "mountPath": str, "readOnly": ANY}],
 }
 SCHEMA: dict[str, Any] = {
     "spec": {
@@ -78,8 +81,34 @@ SCHEMA: dict[str, Any] = {
     }
 }
 
-KEYED = {"env": "name", "volumes": "name", "volumeMounts": "mountPath"}
-"""Lists whose entries are told apart by a key, so that several managers may each have some."""
+KEYED = {"env": "name", "volumeMounts": "mountPath"}
+"""Lists whose entries are told apart by a key, so that several managers may each have some. Other
+lists are somebody's as a whole, a predictor's `volumes` among them."""
+
+WHOLE = frozenset({"configMapKeyRef", "nodeSelector", "secretKeyRef"})
+"""Maps that are somebody's as a whole."""
+
+QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]"
+    r"|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+
+
+def part(field: str, entry: Any) -> str:
+    """How an entry of the keyed list `field` is told apart in a path."""
+    key = KEYED[field]
+    return f'[{key}="{entry[key]}"]'
+
+
+def no_quantities(said: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Where, under `resources`, there are amounts that are none, and what is there."""
+    for name, value in (as_map(said) or {}).items():
+        within = f"{path}.{name}"
+        if path.endswith((".resources.limits", ".resources.requests")):
+            if not re.match(QUANTITY, str(value)):
+                yield within, str(value)
+        else:
+            yield from no_quantities(value, within)
 
 
 def complaint(said: Any, schema: Any, path: str = "") -> str:
@@ -89,26 +118,40 @@ def complaint(said: Any, schema: Any, path: str = "") -> str:
     if (parts := as_map(schema)) is not None:
         return _of_map(said, parts, path)
     if kinds := as_list(schema):
-        within = enumerate(as_list(said) or ())
-        wrong = (complaint(one, kinds[0], f"{path}[{at}]") for at, one in within)
-        return next(filter(None, wrong), "")
+        return _of_list(said, kinds[0], path)
     if schema is int and not (isinstance(said, int | float) and not isinstance(said, bool)):
         return f"{path}: expected numeric (int or float), got {_named(said)}"
     if schema is str and not isinstance(said, str):
-        return f"{path}: expected string, got {_named(said)}"
+        return f"{path}: expected string, got &value.valueUnstructured{{Value:{_plain(said)}}}"
     return ""
+
+
+def _of_list(said: Any, schema: Any, path: str) -> str:
+    entries = as_list(said)
+    if entries is None:
+        return f"{path}: expected list, got &{{{_plain(said)}}}"
+    field = path.rpartition(".")[2]
+    parts = [part(field, one) if field in KEYED else f"[{at}]" for at, one in enumerate(entries)]
+    if twice := [one for one, times in Counter(parts).items() if times > 1]:
+        return f"{path}: duplicate entries for key {twice[0]}"
+    wrong = (complaint(one, schema, path + at) for one, at in zip(entries, parts, strict=True))
+    return next(filter(None, wrong), "")
 
 
 def _of_map(said: Any, schema: dict[str, Any], path: str) -> str:
     parts = as_map(said)
     if parts is None:
-        return f"{path}: expected map, got {_named(said)}"
+        return f"{path}: expected map, got &{{{_plain(said)}}}"
     for key, value in parts.items():
         if key not in schema:
             return f"{path}.{key}: field not declared in schema"
         if wrong := complaint(value, schema[key], f"{path}.{key}"):
             return wrong
     return ""
+
+
+def _plain(said: Any) -> str:
+    return str(said).lower() if isinstance(said, bool) else str(said)
 
 
 def _named(said: Any) -> str:

@@ -185,9 +185,10 @@ class KubeServer:
     async def _delete(self, asked: Asked) -> web.StreamResponse:
         options: Json = json.loads(await asked.request.text() or "{}")
         live = self.storage.delete(asked.key, options.get("preconditions") or {})
-        return web.json_response(
-            answers.deleted(asked.resource, asked.name, live["metadata"]["uid"])
-        )
+        if asked.key in self.storage.objects:
+            return web.json_response(live)
+        gone = answers.deleted(asked.resource, asked.name, live["metadata"]["uid"])
+        return web.json_response(gone)
 
     async def _watch(self, asked: Asked) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -218,9 +219,11 @@ class KubeServer:
                 self.bookmarked += 1
 
     async def _log(self, asked: Asked) -> web.StreamResponse:
-        self.storage.get(asked.key)
+        containers = self.storage.get(asked.key).get("spec", {}).get("containers", ())
         container = asked.query.get("container", "")
-        lines = self.written.get((asked.name, container))
+        declared = container in [one["name"] for one in containers]
+        begun: list[bytes] | None = [] if declared else None
+        lines = self.written.get((asked.name, container), begun)
         if lines is None:
             message = f"container {container} is not valid for pod {asked.name}"
             raise answers.refused(400, message, "BadRequest")

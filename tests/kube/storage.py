@@ -9,9 +9,14 @@ from typing import Any, Literal, NamedTuple
 from tests.kube import answers
 from tests.kube.applying import Managers, applied, managed_fields, updated
 from tests.kube.plain import Json, as_map
-from tests.kube.resources import SCHEMA, SERVICES, Resource, complaint
+from tests.kube.resources import SCHEMA, SERVICES, Resource, complaint, no_quantities
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+PRECONDITIONS = (
+    ("uid", "UID", "deleted and then recreated"),
+    ("resourceVersion", "ResourceVersion", "modified"),
+)
 
 
 class Key(NamedTuple):
@@ -64,6 +69,7 @@ class Storage:
         for part in parts:
             after[part] = merged(live.get(part), patch.get(part))
         after = {part: value for part, value in after.items() if value is not None}
+        self._check(key, after)
         managers = deepcopy(self._managers[key])
         if not status:
             updated(live, after, manager, managers)
@@ -75,25 +81,45 @@ class Storage:
         live = self.objects.get(key) or self._begun(key, {"metadata": {}})
         managers = deepcopy(self._managers.get(key, {}))
         after = applied(live, config, manager, managers, force=force)
+        self._check(key, after)
         if dry_run:
             return self._shown(key, self._counted(key, after), managers)
         return self._store(key, after, managers)
 
     def delete(self, key: Key, preconditions: Json) -> Json:
         live = self.get(key)
-        for field, name in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        for field, name, why in PRECONDITIONS:
             wanted, found = preconditions.get(field), live["metadata"][field]
             if wanted is not None and wanted != found:
                 raise answers.precondition(
                     key.resource,
                     key.name,
                     f"the {name} in the precondition ({wanted}) does not match the {name} in"
-                    f" record ({found}). The object might have been modified",
+                    f" record ({found}). The object might have been {why}",
                 )
-        del self.objects[key]
+        if live["metadata"].get("finalizers"):
+            return self._ending(key, live)
+        return self._end(key, live)
+
+    def _ending(self, key: Key, live: Json) -> Json:
+        """It stays until nobody has anything left to do before it goes."""
+        meta = live["metadata"]
+        if "deletionTimestamp" in meta:
+            return live
+        going = {"deletionTimestamp": _now(), "deletionGracePeriodSeconds": 0}
+        meta = {**meta, **going, "generation": meta["generation"] + 1}
+        return self._store(key, {**live, "metadata": meta}, self._managers[key])
+
+    def _end(self, key: Key, last: Json) -> Json:
+        before = self.objects.pop(key)
         del self._managers[key]
-        self._record(key, live, None)
-        return live
+        self._record(key, before, None)
+        return last
+
+    def _check(self, key: Key, said: Json) -> None:
+        if key.resource == SERVICES:
+            for field, value in no_quantities(said.get("spec"), "spec"):
+                raise answers.no_quantity(key.resource, key.name, field, value)
 
     def _begun(self, key: Key, said: Json) -> Json:
         made = deepcopy(said)
@@ -104,7 +130,7 @@ class Storage:
             "name": key.name,
             "uid": str(uuid.uuid4()),
             "generation": 0,
-            "creationTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "creationTimestamp": _now(),
         }
         if key.namespace:
             made["metadata"]["namespace"] = key.namespace
@@ -113,6 +139,9 @@ class Storage:
     def _store(self, key: Key, after: Json, managers: Managers) -> Json:
         before = self.objects.get(key)
         shown = self._shown(key, self._counted(key, after), managers)
+        meta = shown["metadata"]
+        if "deletionTimestamp" in meta and not meta.get("finalizers"):
+            return self._end(key, shown)
         if before != shown:
             self.version += 1
             shown["metadata"]["resourceVersion"] = str(self.version)
@@ -139,6 +168,10 @@ class Storage:
         self.changes.append(Change(self.version, key, before, after))
         self.moved.set()
         self.moved = asyncio.Event()
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def merged(target: Any, patch: Any) -> Any:

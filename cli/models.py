@@ -194,6 +194,7 @@ def schema(*, session: Here) -> None:
 def validate(
     *places: Annotated[str, Parameter(name="FILE")],
     piped: Annotated[bool, Parameter(name=STDIN, show=False)] = False,
+    place: File | None = None,
     slot: str | None = None,
     offline: bool = False,
     session: Here,
@@ -211,7 +212,7 @@ def validate(
     offline
         Ask no server: check the fields only.
     """
-    named = (*places, *([STDIN] if piped else []))
+    named = (*places, *([STDIN] if piped else []), *([place] if place else []))
     if not named:
         raise Misused("no FILE is named", "name files or directories, or - for what comes in")
     found = [document for name in named for document in documents(name)]

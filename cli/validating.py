@@ -1,13 +1,15 @@
 """Checking manifests: their fields by ourselves, and all else by a server, if one answers."""
 
+from collections.abc import Sequence
+
 from cli.client import Gateway
 from cli.failures import OutOfReach
 from cli.manifests import Document, errors_of
 from cli.tables import Column, Table, View, coloured, printable
 from schemas.api.models import ValidateBody, Validation
-from schemas.checks import Capacity, Check, Outcome
+from schemas.checks import Capacity, Check, Outcome, unchecked
 from schemas.manifest import Manifest
-from schemas.manifest_reading import read_manifest, written
+from schemas.manifest_reading import read_manifest, salvaged, written
 from schemas.message import Rejected, Value
 
 UNDERSTOOD = Check("schema", "pass", "every field of the manifest is understood")
@@ -59,14 +61,25 @@ class Examiner:
         try:
             manifest = read_manifest(document.data)
         except Rejected as refused:
-            wrong = tuple(Check("schema", "fail", error) for error in errors_of(refused))
-            return Verdict(document.where, "", "fail", True, wrong)
+            return self._misread(document, errors_of(refused))
         model = manifest.id
         said = self._ask(manifest)
         if said is None:
             return Verdict(document.where, model, "pass", True, (UNDERSTOOD,))
         outcome = worst(said)
         return Verdict(document.where, model, outcome, False, said.checks, said.capacity)
+
+    def _misread(self, document: Document, errors: Sequence[str]) -> Verdict:
+        """What is wrong with its fields, and what else can be said of those that are not."""
+        wrong = tuple(Check("schema", "fail", error) for error in errors)
+        left = salvaged(document.data, errors)
+        model = left.id if left else ""
+        said = self._ask(left) if left else None
+        if said is not None:
+            also = tuple(check for check in said.checks if check.name != UNDERSTOOD.name)
+            return Verdict(document.where, model, "fail", False, (*wrong, *also), said.capacity)
+        also = () if self._gateway is None else unchecked()
+        return Verdict(document.where, model, "fail", True, (*wrong, *also))
 
     def _ask(self, manifest: Manifest) -> Validation | None:
         if self._gateway is None:

@@ -21,10 +21,10 @@ from schemas.api.models import (
     ValidateBody,
     Validation,
 )
-from schemas.checks import Capacity, Check
+from schemas.checks import Capacity, Check, unchecked
 from schemas.facts import Facts
 from schemas.manifest import Manifest, WeightsSource
-from schemas.manifest_reading import read_manifest
+from schemas.manifest_reading import read_manifest, salvaged
 from schemas.message import Rejected
 
 UNDERSTOOD = Check("schema", "pass", "every field of the manifest is understood")
@@ -41,11 +41,14 @@ class Catalog(Controller):
         self, caller: From, ports: Handed, data: JSONBody[ValidateBody]
     ) -> Validation:
         """Check whether a manifest could serve. Every check is shown, whatever came of others."""
+        slot = data.slot or ""
         try:
             manifest = read_manifest(data.manifest)
         except Rejected as refusal:
-            return Validation(False, misunderstood(refusal))
-        slot = data.slot or ""
+            wrong = misunderstood(refusal)
+            left = salvaged(data.manifest, [check.reason for check in wrong])
+            also = await ports.inspector.check(left, caller.namespace, slot=slot) if left else ()
+            return Validation(False, (*wrong, *(also or unchecked())))
         checks = await ports.inspector.check(manifest, caller.namespace, slot=slot)
         capacity = await _capacity(ports, manifest, caller.namespace, slot)
         valid = all(check.outcome != "fail" for check in checks)

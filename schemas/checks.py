@@ -26,6 +26,26 @@ class Holder(Value):
     model: str = ""
 
 
+CHECKS = (
+    "weights",
+    "storage",
+    "secrets",
+    "configMaps",
+    "runtime",
+    "architecture",
+    "arguments",
+    "gpus",
+    "memory",
+)
+"""The names of all that an `Inspector` checks, in its order."""
+
+
+def unchecked() -> tuple[Check, ...]:
+    """What there is to say while nobody knows which model is meant."""
+    why = "not looked at: first the manifest has to be understood"
+    return tuple(Check(name, "warn", why) for name in CHECKS)
+
+
 class Capacity(Value):
     """GPUs: how many are asked for, how many are free, and who holds the others."""
 

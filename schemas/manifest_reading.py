@@ -55,6 +55,17 @@ def read_manifest(data: object) -> Manifest:
     )
 
 
+def salvaged(data: object, errors: Sequence[str]) -> Manifest | None:
+    """The manifest that is left without the fields that are wrong; None if that is none either."""
+    if not _is_mapping(data):
+        return None
+    wrong = {re.split(r"[.:\[]", error, maxsplit=1)[0] for error in errors}
+    try:
+        return read_manifest({key: said for key, said in data.items() if key not in wrong})
+    except Rejected:
+        return None
+
+
 def written(value: Value) -> Plain:
     """A manifest, or a part of one, as someone would write it: without what goes without saying."""
     plain: Plain = {}

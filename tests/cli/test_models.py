@@ -429,6 +429,19 @@ async def test_every_check_is_shown_whatever_came_of_it(mllm: Terminal, tmp_path
     assert (verdict["outcome"], verdict["offline"]) == ("warn", False)
 
 
+async def test_a_slip_of_the_pen_hides_no_other_check(mllm: Terminal, tmp_path: Path) -> None:
+    mllm.rig.checks.found = (Check("weights", "pass", "they are installed"),)
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL + "licence: mit\n")
+
+    for argv in ([str(file)], ["-f", str(file)]):
+        outcome = await mllm("models", "validate", *argv)
+        assert outcome.code == 1
+        assert outcome.out.splitlines()[0] == f"{file} (small): fail"
+        for words in ("did you mean license?", "they are installed"):
+            assert words in outcome.out
+
+
 async def test_what_is_no_manifest_is_told_in_full(mllm: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(

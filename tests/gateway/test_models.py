@@ -4,7 +4,7 @@ import msgspec
 import yaml
 
 from schemas.api.models import Applied, DiffAnswer
-from schemas.checks import Check
+from schemas.checks import CHECKS, Check
 from schemas.facts import Facts
 from schemas.manifest_reading import read_manifest
 from schemas.message import Rejected
@@ -245,8 +245,16 @@ async def test_all_checks_of_a_manifest_are_shown_whatever_came_of_them(gate: Ri
     assert (bad["valid"], len(bad["checks"])) == (False, 3)
     assert wrong.status_code == 200
     assert (wrong.json()["valid"], wrong.json()["manifest"]) == (False, None)
-    assert {check["name"] for check in wrong.json()["checks"]} == {"schema"}
+    assert {check["name"] for check in wrong.json()["checks"]} == {"schema", *CHECKS}
     assert len(wrong.json()["checks"]) >= 2
+
+
+async def test_a_slip_of_the_pen_hides_no_other_check(gate: Rig) -> None:
+    manifest = SMALL | {"licence": "mit", "engine": {"tensorParalelSize": 2}}
+    answer = await gate.ask("POST", "/catalog/validate", json={"manifest": manifest})
+
+    assert [check["name"] for check in answer.json()["checks"]] == ["schema", "schema", "weights"]
+    assert answer.json()["valid"] is False
 
 
 async def test_a_preview_shows_what_would_be_started(gate: Rig) -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from processors.inspection import Inspection
-from schemas.checks import Capacity, Check, Holder
+from schemas.checks import CHECKS, Capacity, Check, Holder
 from schemas.manifest import Manifest, Resources, WeightsSource
 from schemas.weights import Holding
 from schemas.workloads import Node
@@ -53,6 +53,15 @@ async def check_of(name: str, world: World, held: Holding = HELD, slot: str = ""
 
     checks = await Inspection(holding, Advice(), world).check(WANTS_TWO, "default", slot=slot)
     return next(check for check in checks if check.name == name)
+
+
+async def test_every_check_there_is_has_its_place() -> None:
+    async def holding(namespace: str, target: str) -> Holding | None:
+        return None
+
+    checks = await Inspection(holding, Advice(), World()).check(WANTS_TWO, "default")
+
+    assert tuple(check.name for check in checks) == CHECKS
 
 
 ALICE, BOB = Holder("alice-0", 3, "alice", "llama"), Holder("bob-0", 1, "bob", "tiny")

@@ -38,6 +38,7 @@ CODES: Mapping[str, Exit] = {
 }
 
 STATUSES: Mapping[int, Exit] = {
+    400: Exit.USAGE,
     401: Exit.NOT_ALLOWED,
     403: Exit.NOT_ALLOWED,
     404: Exit.NOT_FOUND,

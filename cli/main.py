@@ -54,7 +54,7 @@ _register(
     {
         "up": ("cli.up:up", "Start everything on this machine."),
         "down": ("cli.up:down", "Stop what `mllm up` started."),
-        "demo": ("cli.demo:demo", "Install, verify and list a small model, start to finish."),
+        "demo": ("cli.demo:demo", "Install, verify and serve a small model, start to finish."),
         "serve": ("cli.serve:app", "Run one role of the system."),
         "migrate": ("cli.migrate:migrate", "Create or change streams, consumers and tables."),
         "status": ("cli.status:status", "Show what runs, and how it is."),
@@ -146,7 +146,8 @@ def _misused(error: CycloptsError) -> int:
     if isinstance(error, UnknownOptionError):
         word = error.token.keyword or error.token.value
         own, shared = error.argument_collection, app.meta.assemble_argument_collection()
-        names = [name for argument in (*own, *shared) for name in argument.names]
+        open_ = (one for one in (*own, *shared) if one.parameter.parse is not False)
+        names = [name for argument in open_ for name in argument.names]
         return complain(misuse(f"there is no option {word}", word, names, see))
     return complain(misuse(str(error), "", [], see))
 

@@ -126,11 +126,14 @@ def switch(
 def deactivate(
     slot: str = DEFAULT_SLOT,
     *,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], show=False)] = False,
     stay: Stay = Stay(),  # noqa: B008  # frozen
     watch: Watching,
     session: Here,
 ) -> int:
     """Let nothing serve in SLOT any more.
+
+    It does not ask, with or without --yes: `mllm runtime rollback` brings back what served.
 
     Parameters
     ----------

@@ -142,13 +142,15 @@ def _retry(job: Job, command: RetryJob) -> Sequence[JobEvent]:
     if 0 < command.turn <= job.retries:
         return []
     if job.status == "completed":
-        raise Rejected("conflict", f"job {job.id} is completed; there is nothing to retry")
+        text = f"job {job.id} is completed; there is nothing to retry"
+        raise Rejected("conflict", text, remedy=_look(job))
     if job.ended and command.turn != job.retries + 1 and not isinstance(job.spec, VerifySpec):
         raise Rejected("unclaimed", f"job {job.id} does not hold its target any more")
     if job.ended or job.status == "retrying":
         return [JobResumed(job.id, retry=True, clean=command.clean)]
     if job.status == "paused" or job.stopping == "pause":
-        raise Rejected("conflict", f"job {job.id} is paused; resume it")
+        text = f"job {job.id} is paused; resume it"
+        raise Rejected("conflict", text, remedy=f"mllm jobs resume {job.id}")
     _refuse_cancelling(job)
     return []
 
@@ -172,11 +174,15 @@ def _cancel(job: Job, command: CancelJob) -> Sequence[JobEvent]:
 
 def _refuse_ended(job: Job, verb: str) -> None:
     if job.ended:
-        raise Rejected("conflict", f"job {job.id} is {job.status}; it is too late to {verb} it")
+        text = f"job {job.id} is {job.status}; it is too late to {verb} it"
+        raise Rejected("conflict", text, remedy=_look(job))
     if job.committing:
-        raise Rejected(
-            "conflict", f"job {job.id} is putting its files in place; it is too late to {verb} it"
-        )
+        text = f"job {job.id} is putting its files in place; it is too late to {verb} it"
+        raise Rejected("conflict", text, remedy=f"mllm jobs wait {job.id}")
+
+
+def _look(job: Job) -> str:
+    return f"see what became of it: mllm jobs describe {job.id}"
 
 
 def _refuse_cancelling(job: Job) -> None:

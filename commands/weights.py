@@ -124,7 +124,9 @@ def _release(weights: Weights, command: ReleaseWeights) -> Sequence[WeightsEvent
 def _refuse_other_content(weights: Weights, target: str, spec: InstallSpec) -> None:
     if not spec.overwrite:
         raise Rejected(
-            "conflict", f"{target} holds other content; install with overwrite to replace it"
+            "conflict",
+            f"{target} holds other content",
+            remedy="install with overwrite to replace it, or choose another target",
         )
     serving = frozenset(user for user in weights.references if not _is_model(user))
     _refuse_in_use(target, serving, "replaced")

@@ -19,6 +19,7 @@ from schemas.log import Conflict, LogUnavailable
 from schemas.message import Rejected
 
 RETRY_SECONDS = 2
+REGEX = "matching regex"
 MISSING = re.compile(r"Missing required \w+ parameter '([^']*)'")
 
 STATUS: Mapping[str, int] = {
@@ -214,10 +215,17 @@ def _errors(request: AnyRequest, said: Iterable[_Said]) -> list[str]:
     if not said:
         return []
     ours = _parameters(request.route_handler)
-    return [
-        f"{_wire_name(ours.get(one.key), one.key)}: {one.message}" if one.key else one.message
-        for one in said
-    ]
+    return [_error(one, ours.get(one.key)) for one in said]
+
+
+def _error(one: _Said, parameter: FieldDefinition | None) -> str:
+    defined = parameter.kwarg_definition if parameter else None
+    if not isinstance(defined, ParameterKwarg):
+        return f"{one.key}: {one.message}" if one.key else one.message
+    name = defined.name or defined.query or defined.header or one.key
+    if REGEX not in one.message:
+        return f"{name}: {one.message}"
+    return f"{name}: is malformed" + (f"; it is: {defined.description}" * bool(defined.description))
 
 
 def _parameters(handler: HTTPRouteHandler) -> Mapping[str, FieldDefinition]:
@@ -225,13 +233,6 @@ def _parameters(handler: HTTPRouteHandler) -> Mapping[str, FieldDefinition]:
     takers = [one.parsed_fn_signature for one in handler.resolve_dependencies().values()]
     takers.append(handler.parsed_fn_signature)
     return {name: one for taker in takers for name, one in taker.parameters.items()}
-
-
-def _wire_name(parameter: FieldDefinition | None, name: str) -> str:
-    defined = parameter.kwarg_definition if parameter else None
-    if not isinstance(defined, ParameterKwarg):
-        return name
-    return defined.name or defined.query or defined.header or name
 
 
 HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {

@@ -85,7 +85,11 @@ class Hub:
                     url=page,
                 )
             case RevisionNotFoundError():
-                return Rejected("not_found", f"{repo} has no such revision")
+                return Rejected(
+                    "not_found",
+                    f"{repo} has no such revision",
+                    remedy=f"name a branch, a tag or a commit of {page}",
+                )
             case RepositoryNotFoundError() | HFValidationError():
                 return Rejected(
                     "not_found",

@@ -159,7 +159,7 @@ def test_several_errors_of_a_refusal_are_lines_of_their_own(
         ("no_space", 507, 7),
         ("hub_unreachable", 503, 1),
         ("unsafe_path", 422, 1),
-        ("invalid", 400, 1),
+        ("invalid", 400, 2),
         ("internal", 500, 1),
         ("something_new", 409, 5),
     ],

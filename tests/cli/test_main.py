@@ -45,6 +45,13 @@ def test_misuse_exits_with_2_and_says_what_is_nearest(
     assert gateway.seen == []
 
 
+def test_what_is_no_option_is_not_offered_as_one(mllm: CommandLine) -> None:
+    outcome = mllm("jobs", "list", "--sesion", "x")
+
+    assert outcome.code == 2
+    assert "--session" not in outcome.err
+
+
 def test_a_verb_that_nothing_is_near_to_gets_the_list(mllm: CommandLine) -> None:
     outcome = mllm("qqqq")
 

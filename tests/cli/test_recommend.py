@@ -126,7 +126,7 @@ REFUSED = [
     (("org/model", "--revision", "none"), 3, "no such revision"),
     (("org/model", "--token-secret", "none"), 3, "none"),
     (("org/model", "--gpus", "0"), 2, "gpus is malformed"),
-    (("a/b/c",), 1, ""),
+    (("a/b/c",), 2, ""),
     ((), 2, "MODEL is missing"),
     (("org/model", "--from", "x"), 2, "--refresh"),
 ]

@@ -56,6 +56,15 @@ def handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
                     yield route.path_format, method, handler
 
 
+def methods(app: Litestar) -> Mapping[str, set[str]]:
+    """What each path takes, but for those that are passed on."""
+    found: dict[str, set[str]] = {}
+    for path, method, handler in handlers(app):
+        if not handler.opt.get("passes_on"):
+            found.setdefault(path, set()).add(method)
+    return found
+
+
 def refuse_unnamed(app: Litestar) -> None:
     """Raises `RuntimeError` when a route names no scope and is not on the list of public ones."""
     for path, method, handler in handlers(app):

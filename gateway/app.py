@@ -11,7 +11,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from litestar.types.composite_types import Dependencies
 
-from gateway.admission import Admission, refuse_unnamed
+from gateway.admission import Admission, methods, refuse_unnamed
 from gateway.advice import Recommendations, Vllm
 from gateway.auth import Authenticator
 from gateway.caller import provide_caller
@@ -113,7 +113,7 @@ def create_app(ports: Ports, settings: Settings = DEFAULTS) -> Litestar:
         state=State({"connections": connections}),
     )
     refuse_unnamed(app)
-    app.asgi_handler = Telemetry(Heads(app.asgi_handler))
+    app.asgi_handler = Telemetry(Heads(app.asgi_handler, methods(app)))
     return app
 
 

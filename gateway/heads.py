@@ -1,20 +1,22 @@
-"""HEAD, answered as GET is, without the body."""
+"""HEAD, answered as GET is, without the body; and OPTIONS, with every method of the route."""
 
 import asyncio
+from collections.abc import Collection, Mapping
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 
 class Heads:
-    """An ASGI application around one that knows GET only."""
+    """An ASGI application around one that knows GET only. `methods` are those of each path."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, methods: Mapping[str, Collection[str]]) -> None:
         self._app = app
+        self._allow = {path: _listed(of_path) for path, of_path in methods.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["method"] != "HEAD":
-            await self._app(scope, receive, _allowing(send))
+            await self._app(scope, receive, self._allowing(scope, send))
             return
         answer = _Head(receive, send)
         scope["method"] = "GET"
@@ -23,22 +25,30 @@ class Heads:
         finally:
             scope["method"] = "HEAD"
 
+    def _allowing(self, scope: Scope, send: Send) -> Send:
+        """Litestar knows, of a path that several handlers share, one handler's methods."""
 
-def _allowing(send: Send) -> Send:
-    """Where GET is allowed, HEAD is."""
+        async def allowing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                path = scope.get("path_template")
+                message["headers"] = [
+                    (name, self._allowed(path, value) if name.lower() == b"allow" else value)
+                    for name, value in message["headers"]
+                ]
+            await send(message)
 
-    async def allowing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [_allowed(*header) for header in message["headers"]]
-        await send(message)
+        return allowing
 
-    return allowing
+    def _allowed(self, path: str | None, value: bytes) -> bytes:
+        """Without a path a method was refused: then Litestar named all others, but HEAD."""
+        if path is None:
+            return _listed(value.decode().split(", "))
+        return self._allow.get(path, value)
 
 
-def _allowed(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    if name.lower() != b"allow" or b"HEAD" in value:
-        return name, value
-    return name, value.replace(b"GET", b"GET, HEAD")
+def _listed(methods: Collection[str]) -> bytes:
+    head = {"HEAD"} if "GET" in methods else set[str]()
+    return ", ".join(sorted({*methods, *head, "OPTIONS"})).encode()
 
 
 class _Head:

@@ -119,10 +119,15 @@ async def test_a_method_that_a_route_does_not_take_is_refused_with_those_it_does
 
 
 async def test_options_name_every_method_that_a_route_takes(gate: Rig) -> None:
-    answer = await gate.ask("OPTIONS", "/jobs")
-
-    assert answer.status_code == 204
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    for path, methods in (
+        ("/jobs", "GET, HEAD, OPTIONS"),
+        ("/tokens", "GET, HEAD, OPTIONS, POST"),
+        ("/models/small", "DELETE, GET, HEAD, OPTIONS, PUT"),
+    ):
+        answer = await gate.ask("OPTIONS", path)
+        refused = await gate.ask("PATCH", path)
+        assert (answer.status_code, answer.headers["allow"]) == (204, methods)
+        assert (refused.status_code, refused.headers["allow"]) == (405, methods)
 
 
 async def test_a_bad_parameter_is_named_as_the_request_names_it(gate: Rig) -> None:

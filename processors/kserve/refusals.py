@@ -1,5 +1,7 @@
 """What an API server answers when it does not do as asked, as one error with a code."""
 
+import re
+
 import msgspec
 
 from schemas.message import Rejected
@@ -7,6 +9,11 @@ from schemas.message import Rejected
 MESSAGE_LIMIT = 1000
 UNTYPED_PATCH = "failed to create typed patch object"
 """How the server says that a field has the wrong type, under HTTP 500 and without a reason."""
+
+DENIED = re.compile(r'admission webhook "[^"]*" denied the request')
+"""How it says that KServe, or a policy, does not want the object: mostly under HTTP 403."""
+
+BUSY = frozenset({408, 429})
 
 
 class ClusterError(Rejected):
@@ -51,6 +58,8 @@ def refusal(status: int, body: bytes, path: str) -> ClusterError:
 def told(status: int, said: Status) -> ClusterError:
     """The error for a `Status` object, which also comes as an event in a watch."""
     message = said.message[:MESSAGE_LIMIT] or f"HTTP {status}"
+    if DENIED.match(message):
+        return ClusterError("invalid", message)
     if status in (401, 403):
         return ClusterError("forbidden_cluster", f"the cluster does not allow it: {message}")
     if status == 409:
@@ -62,20 +71,18 @@ def told(status: int, said: Status) -> ClusterError:
 
 
 def _code(status: int) -> str:
-    known = {
-        404: "not_found",
-        410: "expired",
-        408: "cluster_unreachable",
-        429: "cluster_unreachable",
-    }
+    known = {404: "not_found", 410: "expired", **dict.fromkeys(BUSY, "cluster_unreachable")}
     return known.get(status, "invalid" if 400 <= status < 500 else "cluster_unreachable")
 
 
 def _unsaid(status: int, path: str) -> ClusterError:
-    """A server that serves no such API answers in plain text, and so does what is no API server."""
+    """A server that serves no such API answers in plain text, and so does one that has too much to
+    do, what stands before one that is away, and what is no API server."""
     if status in (401, 403):
         return ClusterError("forbidden_cluster", f"the cluster does not allow it: HTTP {status}")
     if status == 404 and path.startswith("/apis/"):
         api = "/".join(path.split("/")[2:4])
         return ClusterError("kserve_missing", f"the cluster does not serve {api}")
+    if status in BUSY or status >= 500:
+        return ClusterError("cluster_unreachable", f"the cluster can not answer now: HTTP {status}")
     return ClusterError("cluster_unreachable", f"what answers is no Kubernetes API: HTTP {status}")

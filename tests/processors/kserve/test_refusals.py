@@ -6,6 +6,7 @@ import pytest
 from processors.kserve.refusals import refusal
 
 PATH = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices"
+DENIED = 'admission webhook "inferenceservice.kserve-webhook-server.validator" denied the request'
 FAILURE: dict[str, object] = {
     "kind": "Status",
     "apiVersion": "v1",
@@ -36,10 +37,18 @@ def status(code: int, message: str, **more: object) -> bytes:
         (500, status(500, "etcdserver: request timed out"), PATH, "cluster_unreachable"),
         (503, b"<html>no backend</html>", PATH, "cluster_unreachable"),
         (502, b'{"error": "bad gateway"}', PATH, "cluster_unreachable"),
+        (429, b"Too many requests, please try again later.\n", PATH, "cluster_unreachable"),
+        (403, status(403, f"{DENIED}: no runtime"), PATH, "invalid"),
+        (500, status(500, 'failed calling webhook "x": EOF'), PATH, "cluster_unreachable"),
     ],
 )
 def test_every_refusal_has_a_code(code: int, body: bytes, path: str, expected: str) -> None:
     assert refusal(code, body, path).code == expected
+
+
+@pytest.mark.parametrize("code", [429, 502, 503])
+def test_what_can_not_answer_now_is_still_taken_for_a_cluster(code: int) -> None:
+    assert str(refusal(code, b"service unavailable\n", PATH)).endswith(f"now: HTTP {code}")
 
 
 def test_a_conflict_names_its_fields() -> None:

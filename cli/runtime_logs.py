@@ -42,8 +42,6 @@ def print_logs(session: Session, pod: str | None, slot: str, asked: Asked) -> No
             _print(session, pod, asked)
         else:
             _print_slot(session, slot, asked)
-    except KeyboardInterrupt:
-        pass
     except (OSError, http.client.HTTPException) as error:
         raise OutOfReach("the connection broke off", "run it again to go on") from error
 

@@ -38,7 +38,11 @@ from schemas.names import END, TARGET
 
 GpuPath: TypeAlias = Annotated[
     str,
-    PathParameter(pattern=GPU_TYPE, description="A card's type, name, or what nodes call it."),
+    PathParameter(
+        name="gpuType",
+        pattern=GPU_TYPE,
+        description="A card's type, name, or what nodes call it.",
+    ),
 ]
 ArchitecturePath: TypeAlias = Annotated[
     str,
@@ -96,7 +100,7 @@ class Recommendations(Controller):
         """List the kinds of cards that are known, those of our own nodes first, on one page."""
         return Page(tuple(await ports.advisor.profiles()))
 
-    @get("/{gpu_type:str}", opt=needs("read"))
+    @get("/{gpuType:str}", opt=needs("read"))
     async def recommend(
         self,
         gpu_type: GpuPath,

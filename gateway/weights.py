@@ -120,10 +120,10 @@ class Weights(Controller):
         uri = storage_uri(row.store, row.namespace, name)
         return WeightsInfo(row, files, uri, model_path(row.namespace, name))
 
-    @get("/install/status/{id:str}", opt=needs("read"))
-    async def status(self, id: JobPath, caller: From, models: Models, fresh: Fresh) -> JobRow:
+    @get("/install/status/{job:str}", opt=needs("read"))
+    async def status(self, job: JobPath, caller: From, models: Models, fresh: Fresh) -> JobRow:
         """Show the job of an install."""
-        return await job_row(models, caller, id, fresh)
+        return await job_row(models, caller, job, fresh)
 
     @post("/verify", opt=needs("jobs:write"), status_code=202)
     async def verify(self, caller: From, ports: Handed, data: JSONBody[NameBody]) -> JobAccepted:

@@ -25,6 +25,18 @@ async def test_every_route_is_described_with_its_scope(gate: Rig) -> None:
             assert operation["security"] == [{"bearer": []}]
 
 
+async def test_what_stands_in_a_path_is_called_what_the_contract_calls_it(gate: Rig) -> None:
+    paths = (await gate.get("/openapi.json"))["paths"]
+
+    assert {
+        "/recommendations/{gpuType}",
+        "/vllm/model/{architecture}",
+        "/weights/install/status/{job}",
+        "/models/{id}/aliases/{alias}",
+        "/runtime/pods/{name}/logs",
+    } <= paths.keys()
+
+
 async def test_bodies_are_described_as_strictly_as_they_are_read(gate: Rig) -> None:
     schemas = (await document(gate))["components"]["schemas"]
 

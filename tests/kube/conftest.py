@@ -1,7 +1,8 @@
 """The same behaviours on two clusters: our own server, and, under the marker `kube`, a real one.
 
-A real one needs KServe's CRDs and no controller of it: tests say what controllers would. They make
-a namespace of their own and delete it when they are done.
+A real one needs KServe's CRDs, in full (the minimal ones say nothing of what a specification has),
+and no controller of it: tests say what controllers would. They make a namespace of their own and
+delete it when they are done. Controllers of the cluster itself may be there, or not.
 """
 
 import os

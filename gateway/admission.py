@@ -150,6 +150,15 @@ def _unknown(name: str, known: frozenset[str]) -> Rejected:
     return Rejected("unknown_parameter", f"there is no parameter {shown!r} here{hint}")
 
 
+def _told(error: msgspec.ValidationError) -> str:
+    """What is wrong, behind the field's name, as with parameters. A pattern says nothing to most
+    people, so it is left out."""
+    what, _, path = str(error).partition(" - at `$")
+    name = path.strip("`").removeprefix(".")
+    what = "is malformed" if "matching regex" in what else what
+    return f"{name}: {what}" if name else what
+
+
 async def _refuse_bad_body(request: AnyRequest, handler: HTTPRouteHandler) -> None:
     """Litestar converts `"1"` to 1 and `"true"` to True in bodies, too: JSON has types, so no."""
     field = handler.parsed_fn_signature.parameters.get("data")
@@ -163,6 +172,6 @@ async def _refuse_bad_body(request: AnyRequest, handler: HTTPRouteHandler) -> No
     try:
         msgspec.json.decode(body, type=field.annotation)
     except msgspec.ValidationError as error:
-        raise Rejected("invalid", "the body is not valid", errors=[str(error)]) from error
+        raise Rejected("invalid", "the body is not valid", errors=[_told(error)]) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected("invalid", "the body is not JSON") from error

@@ -90,10 +90,16 @@ async def test_a_bad_body_is_refused(gate: Rig) -> None:
 
 
 async def test_what_is_wrong_in_a_body_is_named(gate: Rig) -> None:
-    body = {"hfModelId": "org/model", "priority": 7}
-    answer = await gate.ask("POST", "/weights/install", json=body)
+    install = {"hfModelId": "org/model"}
+    for body, error in (
+        ({**install, "priority": 7}, "priority: Invalid enum value 7"),
+        ({**install, "target": "../x"}, "target: is malformed"),
+        ({**install, "include": ["*", "\n"]}, "include[1]: is malformed"),
+        ({**install, "hfModelid": "x"}, "Object contains unknown field `hfModelid`"),
+    ):
+        answer = await gate.ask("POST", "/weights/install", json=body)
 
-    assert answer.json()["errors"] == ["Invalid enum value 7 - at `$.priority`"]
+        assert answer.json()["errors"] == [error]
 
 
 async def test_a_body_beyond_a_mebibyte_is_too_large(gate: Rig) -> None:

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from gateway import catalogued
 from gateway.admission import AnyRequest, needs
 from gateway.caller import Caller, From
+from gateway.catalog import UNDERSTOOD
 from gateway.media_types import JSON, YAML
 from gateway.parameters import (
     AliasPath,
@@ -189,7 +190,7 @@ class ModelRoutes(Controller):
         body is a manifest, as `/schemas/model-manifest` says.
         """
         manifest = _of(id, read_manifest({"id": id} | data))
-        checks = await ports.inspector.check(manifest, caller.namespace)
+        checks = (UNDERSTOOD, *await ports.inspector.check(manifest, caller.namespace))
         if dry_run:
             would = await _would(ports, caller, manifest)
             return Response(msgspec.structs.replace(would, checks=checks))

@@ -21,7 +21,7 @@ async def test_a_manifest_that_is_applied_is_a_model(house: Rig) -> None:
     assert answer.status_code == 201, answer.text
     applied = msgspec.json.decode(answer.content, type=Applied)
     assert (applied.created, applied.changed, applied.dry_run) == (True, True, False)
-    assert [check.name for check in applied.checks] == ["weights"]
+    assert [check.name for check in applied.checks] == ["schema", "weights"]
     assert applied.model.updated_by.startswith("token/")
     seen = await house.get("/models/small", min_sequence=applied.sequence)
     assert seen == answer.json()["model"] | {"aliases": [], "slots": [], "engine": ""}

@@ -205,6 +205,7 @@ class Serving(Controller):
         "/{path:path}",
         http_method=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
         opt=needs("read") | {"passes_on": True},
+        status_code=200,
         exception_handlers={NotServing: on_not_serving, EngineFailed: on_engine_failed},
     )
     async def serve(

@@ -19,6 +19,8 @@ from schemas.api.problem import Page
 from schemas.api.runtime import RuntimeAccepted, SlotRow, StatusRow
 from schemas.runtime import DEFAULT_SLOT
 
+MOST_SLOTS = 200
+
 app = App(name="rollout", help="Follow an activation.")
 
 
@@ -47,23 +49,41 @@ def status(
     watch: Watching,
     session: Here,
 ) -> int:
-    """Follow what is under way in SLOT to its end, and exit by how it ended.
+    """Follow what is under way in SLOT, or for a model, to its end, and exit by how it ended.
 
     Ctrl-C only detaches. When nothing is under way, this says how the last activation ended.
 
     Parameters
     ----------
     slot
-        A slot's name.
+        A slot's name, or the id of a model that serves, or is to serve, in one.
     timeout
         Give up after this long (90s, 10m). The activation goes on.
     """
-    row = fetch_slot(session.gateway, slot)
+    row = _named(session.gateway, slot)
     id = under_way(row) or (row.failure.activation if row.failure else row.activation)
     if not id:
         session.printer.row(seen(session.gateway, row), SLOTS)
         return 0
     return to_the_end(session, begin(row, id), Stay(timeout=timeout).deadline(), shown=True)
+
+
+def _named(gateway: Gateway, name: str) -> SlotRow:
+    """A slot's row, by its name or by its one model's. Raises `Failure` when there is none."""
+    slots = gateway.get("/runtime", Page[SlotRow], slot=name).items
+    if not slots:
+        every = gateway.get("/runtime", Page[SlotRow], limit=MOST_SLOTS).items
+        slots = tuple(row for row in every if name in _models(row))
+    if not slots:
+        raise nothing_there(name)
+    if len(slots) > 1:
+        remedy = f"name a slot: {', '.join(row.slot for row in slots)}"
+        raise Failure(f"{name} is in several slots", remedy, exit=Exit.USAGE)
+    return slots[0]
+
+
+def _models(row: SlotRow) -> tuple[str, ...]:
+    return (row.candidate.model, row.model) if row.candidate else (row.model,)
 
 
 def follow_through(session: Session, accepted: RuntimeAccepted, stay: Stay, watching: bool) -> int:

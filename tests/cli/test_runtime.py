@@ -118,6 +118,24 @@ async def test_one_that_fails_exits_by_its_code_and_says_who_serves_on(
     assert again.code == exit
 
 
+async def test_a_rollout_can_be_named_by_its_model(mllm: Shell) -> None:
+    await mllm.rig.serve("mistral")
+
+    named = await mllm("rollout", "status", "mistral", "-o", "name")
+
+    assert (named.code, named.out) == (0, f"slot/{SLOT}\n")
+
+
+async def test_a_model_in_several_slots_names_none_of_them(mllm: Shell) -> None:
+    await mllm.rig.serve("mistral")
+    await mllm("runtime", "activate", "mistral", "--slot", "other")
+
+    named = await mllm("rollout", "status", "mistral")
+
+    assert named.code == 2
+    assert f"name a slot: {SLOT}, other" in named.err
+
+
 async def test_who_comes_second_is_told_who_is_at_it(mllm: Shell) -> None:
     await mllm("runtime", "activate", "llama")
     refused = await mllm("runtime", "activate", "mistral", "--wait")

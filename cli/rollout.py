@@ -70,16 +70,18 @@ def status(
 
 def _named(gateway: Gateway, name: str) -> SlotRow:
     """A slot's row, by its name or by its one model's. Raises `Failure` when there is none."""
-    slots = gateway.get("/runtime", Page[SlotRow], slot=name).items
+    slots = [*gateway.get("/runtime", Page[SlotRow], slot=name).items]
     if not slots:
         every = gateway.get("/runtime", Page[SlotRow], limit=MOST_SLOTS).items
-        slots = tuple(row for row in every if name in _models(row))
-    if not slots:
-        raise nothing_there(name)
-    if len(slots) > 1:
-        remedy = f"name a slot: {', '.join(row.slot for row in slots)}"
-        raise Failure(f"{name} is in several slots", remedy, exit=Exit.USAGE)
-    return slots[0]
+        slots = [row for row in every if name in _models(row)]
+    match slots:
+        case [row]:
+            return row
+        case []:
+            raise nothing_there(name)
+        case _:
+            remedy = f"name a slot: {', '.join(row.slot for row in slots)}"
+            raise Failure(f"{name} is in several slots", remedy, exit=Exit.USAGE)
 
 
 def _models(row: SlotRow) -> tuple[str, ...]:

@@ -119,9 +119,9 @@ async def test_who_edited_is_named_when_we_do_not_insist(world: World) -> None:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ({"resources": {"limits": {"memory": "16 gigabytes"}}}, "resources.limits.memory"),
-        ({"args": "--one"}, "args: expected list"),
-        ({"storageUri": 1}, "storageUri: expected string"),
+        ({"resources": {"limits": {"memory": "16 gigabytes"}}}, "limits.memory"),
+        ({"args": "--one"}, "predictor.model.args"),
+        ({"storageUri": 1}, "predictor.model.storageUri"),
     ],
 )
 async def test_what_the_schema_does_not_allow_is_invalid(

@@ -1,6 +1,6 @@
 """An object that others have their part in: fields, lists, and a say in when it is gone.
 
-Which lists have keys is KServe's release's to say (`env` has had them since 0.15), so what depends
+Which lists have keys is KServe's release's to say, so what depends
 on that is asked of our own server alone; a real one, with a CRD that has them, answered the same.
 """
 

@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
       drift              what becomes of what others change in our objects: report, or correct
       engines            more engines, in YAML or JSON: {name: {command: [...], health, formats}}
       grace_seconds      how long a served model may take to stop before it is killed
+      restart_cap_seconds   the longest wait before a served model that died is started again
       log_level          debug, info, warning or error
       log_format         text or json
       otlp_endpoint      where traces go (OTEL_EXPORTER_OTLP_ENDPOINT); empty: no tracing
@@ -98,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drift: Literal["report", "correct"] = "report"
     engines: Mapping[str, EngineTemplate] = {}
     grace_seconds: Seconds = 15.0
+    restart_cap_seconds: Seconds = 60.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     otlp_endpoint: str = ""

@@ -63,9 +63,10 @@ async def running(parts: Parts) -> AsyncGenerator[Running]:
 def _processes(parts: Parts) -> Running:
     settings = parts.settings
     store = Store(settings.store, settings.weights_dir, settings.disk_reserve)
+    manners = Manners(grace=settings.grace_seconds, backoff_cap=settings.restart_cap_seconds)
     recipes = Recipes(store, Engines(settings.engines), parts.secrets)
     return Running(
-        ProcessDriver(settings.data_dir, recipes, Manners(grace=settings.grace_seconds)),
+        ProcessDriver(settings.data_dir, recipes, manners),
         ProcessWorkloads(settings.data_dir, recipes),
         ProcessWorld(settings.data_dir, store, recipes, parts.secrets),
         FileLease(settings.data_dir / "runtime" / "activator.lock"),

@@ -31,9 +31,8 @@ def mortal(
     tmp_path: Path, nats_url: str, database_url: str, stream_prefix: str, hub: Hub
 ) -> Generator[System]:
     """An installation with two models, blue and green, whose processes a test may kill."""
-    with system(
-        tmp_path, nats_url, database_url, stream_prefix, hub.url, MLLM_ENGINES=ENGINES
-    ) as made:
+    settings = {"MLLM_ENGINES": ENGINES, "MLLM_RESTART_CAP_SECONDS": "2"}
+    with system(tmp_path, nats_url, database_url, stream_prefix, hub.url, **settings) as made:
         made.start()
         register(made, hub, "blue", ENGINE_LOAD="0.4")
         register(made, hub, "green", ENGINE_LOAD="0.4")

@@ -33,6 +33,8 @@ from schemas.log import (
 from schemas.message import Context, Rejected
 
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+IN_PROCESS = 10158
+"""The same command is on its way already, and a cluster has yet to agree on it."""
 NO_SPACE = frozenset({10023, 10047, 10077, 10122})
 """The stream is at its `max_bytes`, or the server at its own limit. A file system that is full
 gets no answer at all: the server says so in its own log only."""
@@ -137,10 +139,11 @@ class JetStreamLog:
         try:
             ack = await self._js.publish(subject, commit.data, headers=headers)
         except APIError as error:
-            if error.err_code not in WRONG_LAST_SEQUENCE:
-                raise _refusal(stream, error) from error
-            await self._moved(subject, at)
-            raise Conflict(str(stream)) from error
+            if error.err_code in {*WRONG_LAST_SEQUENCE, IN_PROCESS}:
+                await self._moved(subject, at)
+            if error.err_code in WRONG_LAST_SEQUENCE:
+                raise Conflict(str(stream)) from error
+            raise _refusal(stream, error) from error
         except (TimeoutError, NatsError) as error:
             raise Ambiguous(f"append to {stream}: {_why(error)}") from error
         if ack.duplicate:

@@ -5,6 +5,7 @@ the session, and die with it even when it is killed.
 """
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,9 @@ from tests import servers
 from tests.servers import Server
 
 T = TypeVar("T")
+
+# Whoever runs the suite in a shell's background has Ctrl-C ignored, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

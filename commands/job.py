@@ -94,11 +94,14 @@ def _request(job: Job, command: RequestJob) -> Sequence[JobEvent]:
 def _start(job: Job, command: StartAttempt) -> Sequence[JobEvent]:
     if job.ended or job.status == "paused":
         raise Rejected("conflict", f"job {job.id} is {job.status}")
+    if command.attempt != job.attempt + 1:
+        text = f"attempt {command.attempt} of job {job.id} is not the next one"
+        raise Rejected("fenced", text)
     lost = job.lost + (job.status == "running")
     if lost > LOST_ATTEMPTS_ALLOWED and not job.committing and not job.stopping:
         reason = f"{lost} attempts in a row were lost without a word"
         return [JobFailed(job.id, "worker_lost", reason, "look at the worker's own log")]
-    return [JobStarted(job.id, job.attempt + 1, command.worker)]
+    return [JobStarted(job.id, command.attempt, command.worker)]
 
 
 def _own(job: Job, attempt: int) -> None:

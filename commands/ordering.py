@@ -136,7 +136,7 @@ class Orders:
                 return
             command: Command = CompleteJob(job.id, job.attempt, done.bytes, done.files)
             if job.status != "running":
-                command = StartAttempt(job.id, "orders")
+                command = StartAttempt(job.id, job.attempt + 1, "orders")
             step = f"{type(command).__name__}-{job.id}-{job.attempt}"
             with suppress(Rejected):  # it moved: look again
                 await self._dispatch(command, _step(context, step))

@@ -117,9 +117,11 @@ class WorkQueue:
 
     async def put(self, task: Task, at: datetime | None = None) -> None:
         """Have exactly this task wait for a worker, now or from `at` on. Raises `Raced`."""
+        # what comes in from here on was put by someone who may know more, and is left alone
+        known = (await self._js.stream_info(self._names.stream)).state.last_seq
         if at is None and await self._waiting(task):
             return
-        await self.withdraw(task.namespace, task.job)
+        await self._purge(task.namespace, task.job, before=known + 1)
         work = f"{self._names.work}.{task.subject}"
         headers: dict[str, str] = {STAMP: str(task.position)}
         if at is None:
@@ -138,9 +140,12 @@ class WorkQueue:
 
     async def withdraw(self, namespace: str, job: str) -> None:
         """No task and no schedule for this job. One that a worker already took is forgotten."""
+        await self._purge(namespace, job)
+
+    async def _purge(self, namespace: str, job: str, before: int | None = None) -> None:
         for root in (self._names.work, self._names.schedules):
             subject = f"{root}.*.*.*.{namespace}.{job}"
-            await self._js.purge_stream(self._names.stream, subject=subject)
+            await self._js.purge_stream(self._names.stream, seq=before, subject=subject)
 
     async def _waiting(self, task: Task) -> bool:
         """Whether a task as fresh as this one is already there."""

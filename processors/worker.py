@@ -171,7 +171,8 @@ class Worker:
         return alive(seen, tick, lease, datetime.now(UTC))
 
     async def _start(self, taken: Taken, seen: Seen) -> Attempt | None:
-        """The next attempt, if the log grants it to us."""
+        """The next attempt, if the log grants it to us. Raises `Fenced`, and keeps the task as
+        an insurance, when another worker was quicker."""
         hold = Hold(self._manners.lease)
         context = Context(
             command=f"{taken.job}/start/{uuid4().hex}",
@@ -181,13 +182,16 @@ class Worker:
             correlation=seen.correlation,
             causation=taken.job,
         )
+        start = StartAttempt(taken.job, seen.job.attempt + 1, self._manners.name)
         try:
-            await self._dispatch(StartAttempt(taken.job, self._manners.name), context)
+            await self._dispatch(start, context)
         except Rejected as refusal:
+            if refusal.code == "fenced":
+                raise Fenced(str(refusal)) from refusal
             logger.info("job %s is not started: %s", taken.job, refusal)
             return None
         now = await self._look(taken.namespace, taken.job)
-        if now.job.status != "running" or now.job.attempt != seen.job.attempt + 1:
+        if now.job.status != "running" or now.job.attempt != start.attempt:
             return None
         return Attempt(now.job, context, hold, self._dispatch, self._writer)
 

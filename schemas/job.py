@@ -73,9 +73,11 @@ class RequestJob(Command):
 
 
 class StartAttempt(Command):
-    """Asks for the fencing token: granting it retires every earlier attempt."""
+    """Asks for the fencing token: granting it retires every earlier attempt. Of all who ask to be
+    attempt number `attempt`, one is granted it."""
 
     job: JobId
+    attempt: int
     worker: Label
 
 

@@ -60,7 +60,8 @@ class Mortal:
         await self.say(RecordDeleted(job.target, id))
 
     async def start(self, id: str) -> Job:
-        await self.say(StartAttempt(id, "mortal"))
+        attempt = (await self.look("default", id)).job.attempt + 1
+        await self.say(StartAttempt(id, attempt, "mortal"))
         return (await self.look("default", id)).job
 
     async def say(self, command: Command) -> None:

@@ -85,7 +85,7 @@ async def test_a_job_is_watched_from_its_request_to_its_end(mllm: Shell) -> None
     assert watching.stderr is not None
     first = msgspec.json.decode(await watching.stderr.readline())
 
-    await mllm.rig.say(StartAttempt(job, "w1"))
+    await mllm.rig.say(StartAttempt(job, 1, "w1"))
     await mllm.rig.say(ReportProgress(job, 1, "fetch", 5050, 10_100, 1, 2))
     await mllm.rig.say(BeginCommit(job, 1, "m" * 64))
     await mllm.rig.say(CompleteJob(job, 1, 10_100, 2))

@@ -80,7 +80,7 @@ OF_A_CALLER: tuple[JobCommand, ...] = (
     RetryJob(ID),
     ChangePriority(ID, 0),
     CancelJob(ID),
-    StartAttempt(ID, "w1"),
+    StartAttempt(ID, 1, "w1"),
 )
 
 
@@ -103,24 +103,30 @@ def test_nothing_can_be_asked_of_a_job_that_never_was(command: JobCommand) -> No
 
 
 def test_the_first_attempt_is_number_one() -> None:
-    given(REQUESTED).when(StartAttempt(ID, "w1")).then(STARTED)
+    given(REQUESTED).when(StartAttempt(ID, 1, "w1")).then(STARTED)
 
 
 def test_an_attempt_after_a_failed_one_is_the_next_number() -> None:
-    given(*RETRYING).when(StartAttempt(ID, "w2")).then(JobStarted(ID, 2, "w2"))
+    given(*RETRYING).when(StartAttempt(ID, 2, "w2")).then(JobStarted(ID, 2, "w2"))
 
 
 def test_a_second_worker_takes_a_running_job_over() -> None:
-    given(*RUNNING).when(StartAttempt(ID, "w2")).then(JobStarted(ID, 2, "w2"))
+    given(*RUNNING).when(StartAttempt(ID, 2, "w2")).then(JobStarted(ID, 2, "w2"))
+
+
+@pytest.mark.parametrize("attempt", [0, 1, 3])
+def test_of_all_who_would_make_the_next_attempt_one_does(attempt: int) -> None:
+    given(*RUNNING).when(StartAttempt(ID, attempt, "w2")).then_rejected("fenced")
+    given(*RETRYING).when(StartAttempt(ID, attempt, "w2")).then_rejected("fenced")
 
 
 def test_a_paused_job_is_not_started() -> None:
-    given(*ON_PAUSE).when(StartAttempt(ID, "w1")).then_rejected("conflict")
+    given(*ON_PAUSE).when(StartAttempt(ID, 1, "w1")).then_rejected("conflict")
 
 
 @pytest.mark.parametrize("how", OVER)
 def test_a_job_that_is_over_is_not_started(how: str) -> None:
-    given(*OVER[how]).when(StartAttempt(ID, "w1")).then_rejected("conflict")
+    given(*OVER[how]).when(StartAttempt(ID, 1, "w1")).then_rejected("conflict")
 
 
 @pytest.mark.parametrize("command", OF_AN_ATTEMPT, ids=lambda c: type(c).__name__)
@@ -237,7 +243,7 @@ def test_a_job_that_is_over_is_not_changed(how: str, command: JobCommand) -> Non
 
 
 def test_a_job_whose_worker_died_while_it_was_being_cancelled_is_stopped_by_the_next() -> None:
-    taken_over = given(*CANCELLING).when(StartAttempt(ID, "w2")).and_then()
+    taken_over = given(*CANCELLING).when(StartAttempt(ID, 2, "w2")).and_then()
     taken_over.when(ConfirmStop(ID, 1)).then_rejected("fenced")
     taken_over.when(ConfirmStop(ID, 2)).then(CANCELLED)
 
@@ -275,9 +281,11 @@ def test_an_attempt_that_fails_while_it_is_being_stopped_ends_as_was_asked(
 def test_a_job_whose_attempts_are_all_lost_fails_in_the_end() -> None:
     lost = [JobStarted(ID, n + 1, "w1") for n in range(LOST_ATTEMPTS_ALLOWED)]
     story = given(REQUESTED, *lost)
-    story.when(StartAttempt(ID, "w1")).then(JobStarted(ID, LOST_ATTEMPTS_ALLOWED + 1, "w1"))
+    last, beyond = LOST_ATTEMPTS_ALLOWED + 1, LOST_ATTEMPTS_ALLOWED + 2
+    begun = story.when(StartAttempt(ID, last, "w1"))
+    begun.then(JobStarted(ID, last, "w1"))
 
-    [end] = story.when(StartAttempt(ID, "w1")).and_then().when(StartAttempt(ID, "w1")).events
+    [end] = begun.and_then().when(StartAttempt(ID, beyond, "w1")).events
 
     assert isinstance(end, JobFailed)
     assert end.code == "worker_lost"
@@ -288,14 +296,15 @@ def test_attempts_are_not_counted_lost_against_a_job_that_lives_commits_or_is_st
     sign_of_life: JobEvent,
 ) -> None:
     lost = [JobStarted(ID, n + 1, "w1") for n in range(LOST_ATTEMPTS_ALLOWED + 1)]
-    given(REQUESTED, *lost, sign_of_life).when(StartAttempt(ID, "w1")).then(
-        JobStarted(ID, LOST_ATTEMPTS_ALLOWED + 2, "w1")
+    following = LOST_ATTEMPTS_ALLOWED + 2
+    given(REQUESTED, *lost, sign_of_life).when(StartAttempt(ID, following, "w1")).then(
+        JobStarted(ID, following, "w1")
     )
 
 
 def test_a_retry_forgives_the_lost_attempts_too() -> None:
     lost = [JobStarted(ID, n + 1, "w1") for n in range(LOST_ATTEMPTS_ALLOWED + 1)]
-    failed = given(REQUESTED, *lost).when(StartAttempt(ID, "w1")).and_then()
+    failed = given(REQUESTED, *lost).when(StartAttempt(ID, len(lost) + 1, "w1")).and_then()
     assert failed.when(RetryJob(ID, turn=1)).and_then().state.lost == 0
 
 
@@ -343,7 +352,7 @@ def test_what_was_done_before_it_could_be_stopped_is_done(asked: JobEvent) -> No
 def test_a_job_that_ended_badly_can_be_retried(how: str) -> None:
     retried = given(*OVER[how]).when(RetryJob(ID, turn=1))
     retried.then(JobResumed(ID, retry=True))
-    retried.and_then().when(StartAttempt(ID, "w2")).then(JobStarted(ID, 2, "w2"))
+    retried.and_then().when(StartAttempt(ID, 2, "w2")).then(JobStarted(ID, 2, "w2"))
 
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])

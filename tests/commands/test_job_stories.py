@@ -63,6 +63,10 @@ def fails(retryable: bool, allowed: int) -> Wish:
     return lambda attempt: FailAttempt(ID, attempt, "io", "cut", retryable, LATER, allowed)
 
 
+def starts(attempt: int) -> JobCommand:
+    return StartAttempt(ID, attempt + 1, "w1")
+
+
 def reports(attempt: int) -> JobCommand:
     return ReportProgress(ID, attempt, "fetch")
 
@@ -85,7 +89,7 @@ ASKED: st.SearchStrategy[JobCommand] = st.one_of(
     st.builds(CancelJob, JOB, YES),
 )
 WORKED: st.SearchStrategy[Wish] = st.one_of(
-    st.sampled_from([always(StartAttempt(ID, "w1")), reports, stops, completes]),
+    st.sampled_from([starts, reports, stops, completes]),
     st.builds(commits, st.sampled_from(["m1", "m2"])),
     st.builds(fails, YES, st.integers(1, 3)),
 )

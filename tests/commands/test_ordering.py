@@ -69,12 +69,12 @@ class World:
 
     async def fails(self, id: str) -> None:
         attempt = (await self.job(id)).attempt + 1
-        await self.says(StartAttempt(id, "w1"))
+        await self.says(StartAttempt(id, attempt, "w1"))
         await self.says(FailAttempt(id, attempt, "io", "cut", False, START, 6))
 
     async def installs(self, id: str) -> None:
         attempt = (await self.job(id)).attempt + 1
-        await self.says(StartAttempt(id, "w1"))
+        await self.says(StartAttempt(id, attempt, "w1"))
         await self.says(BeginCommit(id, attempt, "m1"))
         await self.says(RecordInstalled(T, id, "m1", 1, 1, 1, ()))
         await self.says(CompleteJob(id, attempt, 1, 1))
@@ -220,7 +220,7 @@ async def test_a_claim_that_is_over_completes_nothing_when_it_is_met_again(world
     assert over is not None
     await world.fails(J3)
     await world.orders.retry(J2, False, context("c4"))
-    await world.says(StartAttempt(J2, "w1"))
+    await world.says(StartAttempt(J2, 2, "w1"))
     await world.says(BeginCommit(J2, 2, "m2"))
 
     await world.orders.complete_claim(over, context("much later"))
@@ -233,7 +233,7 @@ async def test_a_job_whose_worker_died_after_the_deed_is_completed_by_the_next(
     world: World,
 ) -> None:
     await world.orders.install(order(J1), context("c1"))
-    await world.says(StartAttempt(J1, "w1"))
+    await world.says(StartAttempt(J1, 1, "w1"))
     await world.says(BeginCommit(J1, 1, "m1"))
     await world.says(RecordInstalled(T, J1, "m1", 1, 1, 1, ()))
 
@@ -340,7 +340,7 @@ async def test_weights_are_deleted_by_one_job(world: World) -> None:
 
     assert jobs.decider.state(first.history).id == J2
     assert jobs.decider.state(second.history).id == J2
-    await world.says(StartAttempt(J2, "w1"))
+    await world.says(StartAttempt(J2, 1, "w1"))
     await world.says(RecordDeleted(T, J2))
     await world.says(CompleteJob(J2, 1, 0, 0))
     assert await world.weights() == Weights()

@@ -194,7 +194,7 @@ class Rig:
         ordered = await self.order(target, overwrite=overwrite)
         job, manifest = ordered.history[0].stream.id, path[0] * 64
         file = FinishedFile(path, 10, "sha256", "f" * 64)
-        await self.say(StartAttempt(job, "w1"))
+        await self.say(StartAttempt(job, 1, "w1"))
         await self.say(BeginCommit(job, 1, manifest))
         left_out = ("model.bin",)
         await self.say(

@@ -78,7 +78,7 @@ async def install(gate: Rig, target: str, root: Path) -> None:
     facts = read_facts(write_model(root, CONFIG, TENSORS))
     job = (await gate.order(target)).history[0].stream.id
     file = FinishedFile("model.safetensors", 10, "sha256", "f" * 64)
-    await gate.say(StartAttempt(job, "w1"))
+    await gate.say(StartAttempt(job, 1, "w1"))
     await gate.say(BeginCommit(job, 1, "m" * 64))
     done = RecordInstalled(target, job, "m" * 64, 10, 1, 1, (file,), (), facts)
     await gate.say(done)

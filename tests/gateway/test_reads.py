@@ -180,7 +180,7 @@ async def test_usage_knows_what_is_stored_and_how_much_room_is_left(house: Rig) 
 
 async def test_the_files_of_a_job_are_listed_as_they_are_finished(house: Rig) -> None:
     job = job_of(await house.order("org/model"))
-    await house.say(StartAttempt(job, "w1"))
+    await house.say(StartAttempt(job, 1, "w1"))
     done = await house.say(ReportProgress(job, 1, "fetch", 10, 10, 1, 1, (FILE,)))
 
     page = await house.get(f"/jobs/{job}/files", min_sequence=done.position)
@@ -226,7 +226,7 @@ async def test_a_projection_is_rebuilt_on_request(house: Rig) -> None:
 
 async def test_the_log_is_paged_and_filtered(house: Rig) -> None:
     job = job_of(await house.order("org/model"))
-    await house.say(StartAttempt(job, "w1"))
+    await house.say(StartAttempt(job, 1, "w1"))
     await house.say(PauseJob(job))
     await house.say(RevokeToken((await house.issue("read")).split("_")[1]), "system")
     end = await house.log.end()
@@ -250,7 +250,7 @@ async def test_the_log_is_paged_and_filtered(house: Rig) -> None:
 
 async def test_the_log_goes_on_from_a_position_or_an_event(house: Rig) -> None:
     job = job_of(await house.order("org/model"))
-    await house.say(StartAttempt(job, "w1"))
+    await house.say(StartAttempt(job, 1, "w1"))
     end = await house.log.end()
     whole = (await house.get("/events/log", min_sequence=end))["items"]
 

@@ -187,7 +187,7 @@ async def test_what_is_not_installed_is_neither_verified_nor_deleted(gate: Rig) 
 async def test_a_job_that_failed_says_why_when_it_is_touched(gate: Rig) -> None:
     outcome = await gate.order("org/model")
     job = outcome.history[0].stream.id
-    await gate.say(StartAttempt(job, "w"))
+    await gate.say(StartAttempt(job, 1, "w"))
     at = gate.context().at
     await gate.say(FailAttempt(job, 1, "gated", "ask first", False, at, 3, "open the page"))
 

@@ -22,7 +22,7 @@ from processors.job_logs import Logs, LogStreamNames
 from processors.live import Live, LiveNames
 from processors.work import WorkClass, WorkNames, WorkQueue, WorkSource
 from processors.worker import Desk, Manners, Worker
-from schemas.job import BeginCommit, InstallSpec, Job, Order, Seen
+from schemas.job import BeginCommit, InstallSpec, Job, Look, Order, Seen
 from schemas.log import Stream
 from schemas.message import Command, Context
 from tests.support import eventually
@@ -108,13 +108,17 @@ class Rig:
         self.tasks.append(asyncio.create_task(work))
 
     def worker(
-        self, name: str = "w1", script: Script | None = None, kind: WorkClass = "fetch"
+        self,
+        name: str = "w1",
+        script: Script | None = None,
+        kind: WorkClass = "fetch",
+        look: Look | None = None,
     ) -> Worker:
         runner = script or self.script
         worker = Worker(
             nats=self.nats,
             source=WorkSource(self.nats, self.work_names, kind, STORE),
-            desk=Desk(self.look, self.commands, self.live, self.logs),
+            desk=Desk(look or self.look, self.commands, self.live, self.logs),
             runners={"install": runner},
             manners=Manners(
                 name=name, slots=1, lease=self.lease, heartbeat=0.05, backoff=0.05, attempts=3

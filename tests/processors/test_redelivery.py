@@ -37,7 +37,7 @@ async def delivered_again(here: Rig, job: str) -> None:
 
 async def test_what_a_cancelled_job_fetched_is_removed(here: Rig) -> None:
     job = await here.order()
-    await here.say(StartAttempt(job, "w0"))
+    await here.say(StartAttempt(job, 1, "w0"))
     await here.say(CancelJob(job))
     await here.say(ConfirmStop(job, 1))
 
@@ -48,7 +48,7 @@ async def test_what_a_cancelled_job_fetched_is_removed(here: Rig) -> None:
 
 async def test_what_was_to_be_kept_of_a_cancelled_job_is_kept(here: Rig) -> None:
     job = await here.order()
-    await here.say(StartAttempt(job, "w0"))
+    await here.say(StartAttempt(job, 1, "w0"))
     await here.say(CancelJob(job, keep_partial=True))
     await here.say(ConfirmStop(job, 1))
 
@@ -59,7 +59,7 @@ async def test_what_was_to_be_kept_of_a_cancelled_job_is_kept(here: Rig) -> None
 
 async def test_what_a_completed_job_left_behind_is_removed(here: Rig) -> None:
     job = await here.order()
-    await here.say(StartAttempt(job, "w0"))
+    await here.say(StartAttempt(job, 1, "w0"))
     await here.say(BeginCommit(job, 1, "m" * 64))
     await here.say(CompleteJob(job, 1, 10, 1))
 

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+import msgspec
 import pytest
+from ulid import ULID
 
 from processors.attempt import Done, Failed
+from processors.dispatch import task_of
 from processors.watchdog import Watchdog
-from schemas.job import CancelJob, ChangePriority, PauseJob, ResumeJob, RetryJob, StartAttempt
+from processors.work import Raced, Task, WorkQueue
+from schemas.job import CancelJob, ChangePriority, PauseJob, ResumeJob, RetryJob, Seen, StartAttempt
 from schemas.message import Rejected
 from tests.processors.rig import Rig, Script, rig
 from tests.support import eventually
@@ -188,7 +193,7 @@ async def test_a_superseded_attempt_may_not_write_any_more(here: Rig) -> None:
     await eventually(lambda: _is(len(here.script.attempts), 1))
     [first] = here.script.attempts
 
-    await here.say(StartAttempt(job, "w2"))
+    await here.say(StartAttempt(job, 2, "w2"))
 
     await eventually(lambda: _is(first.hold.held, False))
     with pytest.raises(Rejected):
@@ -223,6 +228,44 @@ async def test_a_task_for_a_job_that_is_alive_elsewhere_starts_nothing(here: Rig
 
     await here.becomes(job, "completed")
     assert not other.attempts
+
+
+async def test_of_two_workers_that_look_at_a_job_at_the_same_time_one_does_it(here: Rig) -> None:
+    job = await here.order()
+    await eventually(lambda: _tasks(here, [".p1."]))
+    copy = msgspec.structs.replace(task_of("default", await here.seen(job)), priority=0)
+    await here.nats.jetstream().publish(f"{here.work_names.work}.{copy.subject}", b"")
+    both = asyncio.Barrier(2)
+
+    async def look(namespace: str, job: str) -> Seen:
+        seen = await here.look(namespace, job)
+        if not seen.job.attempt:
+            await both.wait()
+        return seen
+
+    here.worker("w1", look=look)
+    here.worker("w2", look=look)
+    await eventually(lambda: _is(len(here.script.attempts), 1))
+    here.script.end()
+
+    await here.becomes(job, "completed", within=0.9 * here.lease)
+    assert (await here.types(job)).count("job.started") == 1
+
+
+async def test_a_task_that_several_dispatchers_put_at_once_is_put_once(here: Rig) -> None:
+    js = here.nats.jetstream()
+    task = Task("fetch", "elsewhere", 1, "default", str(ULID()), 1)
+
+    async def put(behind: int) -> None:
+        for _ in range(behind):
+            await js.stream_info(here.work_names.stream)
+        with suppress(Raced):
+            await WorkQueue(here.nats, here.work_names).put(task)
+
+    await asyncio.gather(*map(put, range(8)))
+
+    state = (await js.stream_info(here.work_names.stream)).state
+    assert (state.last_seq, state.messages) == (1, 1)
 
 
 async def _is(actual: object, expected: object) -> bool:

@@ -176,6 +176,7 @@ def promote(
 def rollback(
     slot: str = DEFAULT_SLOT,
     *,
+    activation: str | None = None,
     strategy: Strategy = "blue-green",
     timeout: Limit = 600.0,
     wait: Wait = False,
@@ -188,10 +189,12 @@ def rollback(
     ----------
     slot
         Which slot.
+    activation
+        Only if this activation is under way there.
     strategy
         How to go back.
     """
-    accepted = _send(session, "rollback", RollbackBody(slot, strategy, timeout))
+    accepted = _send(session, "rollback", RollbackBody(slot, strategy, timeout, activation))
     return follow_through(session, accepted, Stay(wait, timeout + GRACE_SECONDS), watch)
 
 

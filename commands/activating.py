@@ -77,7 +77,7 @@ class Activations:
         return outcome
 
     async def roll_back(self, command: RollBack, context: Context) -> Outcome:
-        """End the activation under way, or go back to what served before.
+        """End the activation under way, or go back to what served before: whichever it is now.
 
         Raises `Rejected`: `nothing_to_roll_back`, `conflict`; `not_found`, `weights_not_installed`
         or `weights_corrupted` when what served before can not serve any more.
@@ -87,6 +87,8 @@ class Activations:
             return Outcome(history, done)
         seen = seen_slot(context.namespace, history)
         runtime.decider.decide(seen.state, command)
+        under_way = seen.state.flight.served.id if seen.state.flight is not None else ""
+        command = msgspec.structs.replace(command, ends=under_way, ms=elapsed(seen, context.at))
         comes_back = _comes_back(seen.state)
         uses = [Use(served.model, served.target) for served in comes_back]
         try:
@@ -94,8 +96,7 @@ class Activations:
                 await self._refuse_moved(served, context)
             for use in uses:
                 await self._references.take_for_slot(command.slot, use, context)
-            timed = msgspec.structs.replace(command, ms=elapsed(seen, context.at))
-            outcome = await self._dispatch(timed, context)
+            outcome = await self._dispatch(command, context)
         finally:
             for use in uses:
                 await self._references.match_slot(command.slot, use, context)

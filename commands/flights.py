@@ -33,7 +33,22 @@ def busy(flight: Flight, slot: str) -> Rejected:
         by=flight.by,
         strategy=flight.strategy,
         phase=phase,
-        remedy=f"mllm rollout status {slot}; or end it: mllm runtime rollback {slot}",
+        remedy=f"mllm rollout status {slot}; or end it:"
+        f" mllm runtime rollback {slot} --activation {flight.served.id}",
+    )
+
+
+def moved_on(slot: SlotState, expected: str) -> Rejected:
+    """Another activation is under way than the one that was to be given up, or none."""
+    if slot.flight is not None:
+        return busy(slot.flight, slot.slot)
+    current = slot.current.model if slot.current is not None else ""
+    return Rejected(
+        "conflict",
+        f"activation {expected} is over; {current or 'nothing'} serves in {slot.slot}",
+        activation=expected,
+        current=current,
+        remedy=f"mllm runtime status {slot.slot}",
     )
 
 

@@ -131,8 +131,8 @@ class References:
         flight = seen.state.flight
         assert flight is not None
         ms = elapsed(seen, context.at)
-        command = FailActivation(seen.state.slot, flight.served.id, code, why, ms)
-        with suppress(Rejected):  # it is over, or past the switch: look again
+        command = FailActivation(seen.state.slot, flight.served.id, code, why, ms, flight.phase)
+        with suppress(Rejected):  # it is over, or got on: look again
             await self._dispatch(command, anew(context, "fail"))
 
 

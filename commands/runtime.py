@@ -11,7 +11,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from commands.decider import Decider
-from commands.flights import alike, busy, not_ready, place_of, times
+from commands.flights import alike, busy, moved_on, not_ready, place_of, times
 from schemas.message import Rejected
 from schemas.runtime import (
     AGGREGATE,
@@ -66,8 +66,8 @@ def decide(slot: SlotState, command: RuntimeCommand) -> Sequence[RuntimeEvent]:
             return _enter(slot, command)
         case CompleteActivation():
             return _complete(slot, command)
-        case FailActivation(activation=id, code=code, message=message, ms=ms):
-            return _end(slot, _failed(slot, _flight(slot, id), code, message, ms))
+        case FailActivation():
+            return _fail(slot, command)
         case PromoteCandidate():
             return _promote(slot, command)
         case RollBack():
@@ -176,6 +176,14 @@ def _complete(slot: SlotState, command: CompleteActivation) -> Sequence[RuntimeE
     ]
 
 
+def _fail(slot: SlotState, command: FailActivation) -> Sequence[RuntimeEvent]:
+    """Whoever saw it fail in a phase that is over saw what has passed."""
+    flight = _flight(slot, command.activation)
+    if flight.phase != command.phase:
+        raise Rejected("fenced", f"activation {command.activation} is not in {command.phase} now")
+    return _end(slot, _failed(slot, flight, command.code, command.message, command.ms))
+
+
 def _failed(slot: SlotState, flight: Flight, code: str, message: str, ms: int) -> ActivationFailed:
     id, model = flight.served.id, flight.served.model
     return ActivationFailed(slot.slot, id, model, code, message, times(flight, ms))
@@ -215,6 +223,9 @@ def _promote(slot: SlotState, command: PromoteCandidate) -> Sequence[RuntimeEven
 
 def _roll_back(slot: SlotState, command: RollBack) -> Sequence[RuntimeEvent]:
     flight, previous = slot.flight, slot.previous
+    under_way = flight.served.id if flight is not None else ""
+    if command.ends not in (None, under_way):
+        raise moved_on(slot, command.ends)
     if flight is not None:
         begun = flight.phases[-1].ms if flight.phases else 0
         message = f"rolled back by {command.by}"
@@ -262,6 +273,9 @@ def _look(slot: str) -> str:
 
 
 def _scale(slot: SlotState, command: ScaleSlot) -> Sequence[RuntimeEvent]:
+    """Who serves is scaled, once it does for good: until then it has to show that it answers."""
+    if slot.flight is not None and slot.switched:
+        raise busy(slot.flight, slot.slot)
     limits = _current(slot, command.slot).manifest.replicas
     most = min(command.most, limits.max)
     if not 0 <= command.replicas <= most:

@@ -196,7 +196,12 @@ class RuntimeWrites(Controller):
         """Give up the activation under way; or go back to who served before."""
         wish = data or RollbackBody()
         command = RollBack(
-            wish.slot, caller.seed, caller.access.actor, wish.strategy, wish.timeout_seconds
+            wish.slot,
+            caller.seed,
+            caller.access.actor,
+            wish.strategy,
+            wish.timeout_seconds,
+            ends=wish.activation,
         )
         return slots.accepted(await ports.activations.roll_back(command, caller.context()))
 

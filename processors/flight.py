@@ -71,7 +71,7 @@ class Flying:
     async def fail(self, seen: SeenSlot, flight: Flight, code: str, message: str) -> float:
         """End it: the current one stays, or comes back."""
         id, ms = flight.served.id, self._elapsed(seen, flight)
-        command = FailActivation(seen.state.slot, id, code, message[:2000], ms)
+        command = FailActivation(seen.state.slot, id, code, message[:2000], ms, flight.phase)
         await self._voice.say(seen, f"{id}/fail", command)
         before = flight.before.current if flight.before is not None else None
         if before is not None and flight.phase == "remove":

@@ -87,11 +87,14 @@ class CompleteActivation(Command):
 
 
 class FailActivation(Command):
+    """`phase` is the one in which it failed, none before the first: in another it has not."""
+
     slot: Slot
     activation: JobId
     code: str
     message: Text
     ms: int
+    phase: Phase | None = None
 
 
 class PromoteCandidate(Command):
@@ -106,7 +109,8 @@ class PromoteCandidate(Command):
 class RollBack(Command):
     """Give up the activation under way; or, when there is none, go back to who served before.
 
-    `activation` is the id that going back has; `ms` how long the one under way has been so.
+    `activation` is the id that going back has; `ms` how long the one under way has been so. `ends`
+    is the activation to give up, empty when none is to be under way: another is left alone.
     """
 
     slot: Slot
@@ -115,6 +119,7 @@ class RollBack(Command):
     strategy: Strategy = "blue-green"
     timeout: float = 600.0
     ms: int = 0
+    ends: str | None = None
 
 
 class DeactivateSlot(Command):

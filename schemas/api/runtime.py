@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from schemas.message import Value
-from schemas.names import ModelId, Slot
+from schemas.names import JobId, ModelId, Slot
 from schemas.runtime import DEFAULT_SLOT, Phase, PhaseTime, Place, Strategy
 from schemas.status import Health, PodStatus, SlotStatus
 from schemas.workloads import Node
@@ -202,9 +202,12 @@ class ActivateBody(Value, forbid_unknown_fields=True):
 
 
 class RollbackBody(Value, forbid_unknown_fields=True):
+    """`activation`, if said, must be the one under way: it is given up, and no other."""
+
     slot: Slot = DEFAULT_SLOT
     strategy: Strategy = "blue-green"
     timeout_seconds: Timeout = 600.0
+    activation: JobId | None = None
 
 
 class PromoteBody(Value, forbid_unknown_fields=True):

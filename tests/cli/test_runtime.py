@@ -108,7 +108,8 @@ async def test_one_that_fails_exits_by_its_code_and_says_who_serves_on(
     doing = await mllm.start("runtime", "switch", "llama", "--wait")
     id = await wanted(mllm)
     await fly(mllm, id, "start")
-    await mllm.rig.say(FailActivation(SLOT, id, code, "the engine ended:\nloading\nno memory", 700))
+    why = "the engine ended:\nloading\nno memory"
+    await mllm.rig.say(FailActivation(SLOT, id, code, why, 700, "start"))
     _, err = await doing.communicate()
 
     assert doing.returncode == exit

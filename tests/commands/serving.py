@@ -156,8 +156,9 @@ class World:
         await self.completes(slot)
 
     async def fails(self, slot: str = S) -> None:
-        served = (await self._flight(slot)).served
-        await self.says(FailActivation(slot, served.id, "crashed", "gone", 9))
+        flight = await self._flight(slot)
+        served = flight.served
+        await self.says(FailActivation(slot, served.id, "crashed", "gone", 9, flight.phase))
         await self.releases(served, slot=slot)
 
     async def leaves(self, slot: str = S) -> None:

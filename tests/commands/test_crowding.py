@@ -51,7 +51,7 @@ class Unsteady(MemoryLog):
 async def act(world: World, chance: random.Random, actor: int, told: Counter[str]) -> None:
     """Ask for something, twelve times."""
     for number in range(12):
-        asked = chance.choice([*ACTS, "activate", "delete"])
+        asked = chance.choice([*ACTS, "activate", "delete", "back"])
         try:
             await ask(world, chance, asked, f"01J0000000000000000000{actor:02}{number:02}")
             told[asked] += 1

@@ -50,7 +50,8 @@ async def test_of_two_activations_of_a_slot_one_wins_and_the_other_hears_of_it(
             "by": "ada",
             "strategy": "direct",
             "phase": "requested",
-            "remedy": f"mllm rollout status {slot}; or end it: mllm runtime rollback {slot}",
+            "remedy": f"mllm rollout status {slot}; or end it:"
+            f" mllm runtime rollback {slot} --activation {winner.id}",
         }
         winners.add(winner.model)
         user = f"slot/{slot}/{winner.model}"

@@ -277,11 +277,17 @@ def test_completing_says_how_long_each_phase_took_and_leaves_nothing_behind() ->
 
 def test_clocks_that_disagree_make_no_phase_shorter_than_nothing() -> None:
     failing = given(*TWO_COMES, *phases(A2, "start", "load")).when(
-        FailActivation(S, A2, "crashed", "it is gone", 3)
+        FailActivation(S, A2, "crashed", "it is gone", 3, "load")
     )
     times = (PhaseTime("start", 10), PhaseTime("load", 0))
     failed = ActivationFailed(S, A2, "two", "crashed", "it is gone", times)
     failing.then(failed, ActivationRolledBack(S, A2, "one"))
+
+
+@pytest.mark.parametrize("phase", [None, "start", "switch"])
+def test_a_failure_seen_in_a_phase_that_is_over_has_passed(phase: Phase | None) -> None:
+    loading = given(*TWO_COMES, *phases(A2, "start", "load"))
+    loading.when(FailActivation(S, A2, "crashed", "gone", 3, phase)).then_rejected("fenced")
 
 
 def test_the_first_that_fails_leaves_nothing_to_go_back_to() -> None:
@@ -293,7 +299,8 @@ def test_the_first_that_fails_leaves_nothing_to_go_back_to() -> None:
 @pytest.mark.parametrize("entered", [(), ("prepare", "stop", "start")])
 def test_a_failure_before_the_switch_leaves_who_served(entered: tuple[Phase, ...]) -> None:
     story = given(*ONE_SERVES, requested(A2, "two"), *phases(A2, *entered))
-    slot = story.when(FailActivation(S, A2, "crashed", "gone", 100)).and_then().state
+    phase = entered[-1] if entered else None
+    slot = story.when(FailActivation(S, A2, "crashed", "gone", 100, phase)).and_then().state
     assert slot == SlotState(
         S, current=served(A1, "one"), leaving=(served(A2, "two"),), stopped="stop" in entered
     )
@@ -308,7 +315,7 @@ def test_a_failure_after_the_switch_restores_all_that_was() -> None:
     story = given(*before.history, requested(A3, "three", "blue-green", "a"))
     switched = given(*story.history, *phases(A3, "start", "switch", "drain"))
     assert switched.state.replicas is None
-    failing = switched.when(FailActivation(S, A3, "crashed", "gone", 100))
+    failing = switched.when(FailActivation(S, A3, "crashed", "gone", 100, "drain"))
     assert [type(event) for event in failing.events] == [ActivationFailed, ActivationRolledBack]
     after = replace(before.state, leaving=(served(A3, "three"),), stopped=True)
     assert failing.and_then().state == after
@@ -317,7 +324,7 @@ def test_a_failure_after_the_switch_restores_all_that_was() -> None:
 def test_a_failure_after_the_switch_of_an_empty_slot_leaves_it_empty() -> None:
     empty = given(*ONE_LEAVES, DeactivationCompleted(S, D1, "one"))
     switched = given(*empty.history, requested(A2, "two"), *phases(A2, "start", "switch"))
-    failing = switched.when(FailActivation(S, A2, "crashed", "gone", 20))
+    failing = switched.when(FailActivation(S, A2, "crashed", "gone", 20, "switch"))
     assert [type(event) for event in failing.events] == [ActivationFailed]
     after = failing.and_then().state
     assert after.current is None
@@ -392,6 +399,18 @@ def test_rolling_back_gives_up_the_activation_under_way() -> None:
         ActivationRolledBack(S, A2, "one", "bob"),
     )
     assert given(*TWO_SWITCHED).when(back).and_then().state.current == served(A1, "one")
+
+
+def test_rolling_back_gives_up_the_activation_that_was_meant_or_none() -> None:
+    back = RollBack(S, A3, "bob", ends=A2)
+    assert len(given(*TWO_COMES).when(back).events) == 2
+    given(*TWO_SERVES).when(back).then_rejected("conflict", activation=A2, current="two")
+    another = (*TWO_SERVES, requested(A3, "three"))
+    other = {**BUSY, "activation": A3, "model": "three", "strategy": "direct"}
+    given(*another).when(back).then_rejected("conflict", **other)
+    nobody = RollBack(S, A3, "bob", ends="")
+    given(*TWO_COMES).when(nobody).then_rejected("conflict", **BUSY)
+    assert len(given(*TWO_SERVES).when(nobody).events) == 1
 
 
 def test_rolling_back_the_first_activation_leaves_an_empty_slot() -> None:
@@ -482,6 +501,8 @@ def test_what_serves_is_scaled_within_what_it_and_its_world_can_do() -> None:
 
 def test_what_serves_nothing_is_not_scaled() -> None:
     given().when(ScaleSlot(S, 1, 1, "ada")).then_rejected("not_found")
+    switched = {**BUSY, "phase": "switch"}
+    given(*TWO_SWITCHED).when(ScaleSlot(S, 0, 10, "ada")).then_rejected("conflict", **switched)
     given(requested(A1, "one")).when(ScaleSlot(S, 1, 1, "ada")).then_rejected("not_found")
 
 

@@ -55,6 +55,10 @@ def under_way(slot: SlotState) -> str:
     return slot.flight.served.id if slot.flight is not None else ""
 
 
+def phase_of(slot: SlotState) -> Phase | None:
+    return slot.flight.phase if slot.flight is not None else None
+
+
 def leaving(slot: SlotState) -> str:
     return slot.deactivation.id if slot.deactivation is not None else ""
 
@@ -89,7 +93,7 @@ STEPS: list[Wish] = [
     lambda slot, _: ReportDrift(S, serving(slot), ("a",)),
 ]
 SELDOM: list[Wish] = [
-    lambda slot, _: FailActivation(S, under_way(slot), "crashed", "gone", 1),
+    lambda slot, _: FailActivation(S, under_way(slot), "crashed", "gone", 1, phase_of(slot)),
     lambda slot, _: FailDeactivation(S, leaving(slot), "x", "y"),
 ]
 

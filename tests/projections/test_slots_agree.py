@@ -37,6 +37,7 @@ def wishes(random: Random, state: SlotState, number: int) -> list[RuntimeCommand
     id = state.flight.served.id if state.flight else f"{number:026}"
     model = random.choice(["small", "big"])
     strategy: Strategy = random.choice(["direct", "blue-green"])
+    phase = state.flight.phase if state.flight else None
     leaving = state.deactivation.id if state.deactivation else ""
     serving = state.current.id if state.current else ""
     return [
@@ -56,7 +57,7 @@ def wishes(random: Random, state: SlotState, number: int) -> list[RuntimeCommand
         EnterPhase(PLACE, id, random.choice(PHASES), number),
         EnterPhase(PLACE, id, "switch", number),
         CompleteActivation(PLACE, id, number),
-        FailActivation(PLACE, id, "engine_died", "it ended", number),
+        FailActivation(PLACE, id, "engine_died", "it ended", number, phase),
         PromoteCandidate(PLACE, model, "you"),
         RollBack(PLACE, f"{number:026}", "you", strategy),
         DeactivateSlot(PLACE, f"{number:026}", "me"),

@@ -96,8 +96,9 @@ class Activator:
         self._wakes[place].set()
 
     async def _keep(self, place: Place) -> None:
-        keeper, wake = self._keeper(), self._wakes[place]
-        while True:
+        keeper, wake, task = self._keeper(), self._wakes[place], asyncio.current_task()
+        # `asyncio.wait_for`, which nats-py waits with, may lose a cancellation before Python 3.12
+        while task is None or not task.cancelling():
             wake.clear()
             pause = await self._look(keeper, place)
             with suppress(TimeoutError):

@@ -111,6 +111,8 @@ class Keeper:
             return await self._flying.step(seen, state.flight)
         if state.deactivation is not None:
             return await self._take_down(seen, state.deactivation)
+        if await self._in_the_way(seen):
+            return SOON
         if state.current is not None:
             await self._keep(seen, state.current)
         else:
@@ -120,15 +122,30 @@ class Keeper:
             return await self._voice.record(seen, SlotStatus()) or EMPTY
         return STEADY if cleared else SOON
 
+    async def _in_the_way(self, seen: SeenSlot) -> bool:
+        """Whether who was stopped for a candidate has to wait for that one to be gone: they are
+        not said to have room beside each other."""
+        current, left = seen.state.current, seen.state.leaving
+        if current is None or not seen.state.stopped or self._driver.replaces_in_place:
+            return False
+        if all(gone.place != current.place for gone in left):
+            return False
+        if _present(seen, current.id) in await self._driver.present():
+            return False
+        return not await self._clear(seen)
+
     async def _give_up(self, seen: SeenSlot, why: str) -> float:
         """A world that does not answer ends what has a deadline, once that has passed."""
         flight, leaving = seen.state.flight, seen.state.deactivation
         if flight is not None and self._flying.overdue(seen, flight):
             return await self._flying.fail(seen, flight, "unavailable", why)
         if leaving is not None and self._waited(leaving) > PATIENCE_SECONDS:
-            command = FailDeactivation(seen.state.slot, leaving.id, "unavailable", why[:2000])
-            await self._voice.say(seen, f"{leaving.id}/fail", command)
+            await self._leave_it(seen, leaving, "unavailable", why)
         return AWAY
+
+    async def _leave_it(self, seen: SeenSlot, leaving: Deactivation, code: str, why: str) -> None:
+        command = FailDeactivation(seen.state.slot, leaving.id, code, why[:2000])
+        await self._voice.say(seen, f"{leaving.id}/fail", command)
 
     async def _keep(self, seen: SeenSlot, current: Served) -> None:
         try:
@@ -201,6 +218,8 @@ class Keeper:
             if not idle and self._waited(leaving) < DRAIN_SECONDS:
                 return SOON
             if not await self._driver.remove(_present(seen, current.id)):
+                if self._waited(leaving) > PATIENCE_SECONDS:
+                    await self._leave_it(seen, leaving, "timed_out", f"{current.model} does not go")
                 return SOON
             if too_soon := await self._voice.record(seen, SlotStatus()):
                 return too_soon

@@ -47,6 +47,7 @@ class Voice:
         self._shown: tuple[str, str] | None = None
         self._shown_at = 0.0
         self._left: dict[str, float] = {}
+        self._since = time.monotonic()
         self._recorded: SlotStatus | None = None
         self._recorded_at = float("-inf")
 
@@ -80,10 +81,11 @@ class Voice:
             self._left[former[0]] = now
 
     async def leave(self, seen: SeenSlot, served: Served) -> float:
-        """Let no request go there any more; say for how many seconds none has."""
+        """Let no request go there any more; say for how many seconds none has, as far as is known:
+        whoever spoke for the slot before may have let some in until it was replaced."""
         if self._shown is not None and self._shown[0] == served.id and self._shown[1]:
             await self.show(seen, seen.state.current, "")
-        return time.monotonic() - self._left.get(served.id, float("-inf"))
+        return time.monotonic() - self._left.get(served.id, self._since)
 
     async def record(self, seen: SeenSlot, status: SlotStatus) -> float:
         """Record a change, unless the one before is too recent: say in how many seconds it is not.

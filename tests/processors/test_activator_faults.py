@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -122,6 +123,78 @@ async def test_requests_that_a_candidate_got_are_answered_though_the_slot_goes_b
 
     bench.world.busy("b", False)
     await eventually(lambda: _stands_alone(bench, "a"))
+
+
+async def test_requests_to_a_candidate_are_answered_though_another_activator_goes_back(
+    bench: Bench,
+) -> None:
+    bench.world.quick = True
+    await bench.activate("a")
+    await bench.until_current("a")
+    await bench.activate("b", "blue-green")
+    await bench.until_phase("drain")
+    bench.world.busy("b", True)
+    await bench.kill()
+    await bench.say(RollBack(SLOT, str(ULID()), "ann"))
+    bench.start()
+
+    await eventually(lambda: _said_last(bench, "http://a"))
+    await asyncio.sleep(1.5)
+    assert bench.world.models == ["a", "b"]
+
+    bench.world.busy("b", False)
+    await eventually(lambda: _stands_alone(bench, "a"))
+
+
+async def test_who_was_stopped_for_a_candidate_comes_back_once_that_one_is_gone(
+    bench: Bench,
+) -> None:
+    bench.world.quick = True
+    await bench.activate("a")
+    await bench.until_current("a")
+    bench.world.silent.add("b")
+    await bench.activate("b")
+    await bench.until_phase("load")
+    bench.world.most_at_once = 0
+
+    await bench.say(RollBack(SLOT, str(ULID()), "ann"))
+    await bench.until_current("a")
+
+    await eventually(lambda: _said_last(bench, "http://a"))
+    assert bench.world.models == ["a"]
+    assert bench.world.most_at_once == 1
+
+
+class Swallowing(MemoryLog):
+    """Takes a cancellation that comes while it is read for an answer, as `wait_for` may."""
+
+    swallows = False
+    reading = False
+
+    async def load(self, stream: Stream, *, fresh: bool = False) -> Sequence[Commit]:
+        if self.swallows:
+            self.reading = True
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return await super().load(stream, fresh=fresh)
+
+
+async def test_a_cancellation_that_gets_lost_in_a_wait_ends_the_activator_all_the_same(
+    tmp_path: Path,
+) -> None:
+    log = Swallowing()
+    async with running(tmp_path, World(), log=log) as bench:
+        await bench.activate("a")
+        await bench.until_phase("load")
+        log.swallows = True
+        await eventually(lambda: _reads(log))
+
+        async with asyncio.timeout(5):
+            await bench.kill()
+
+
+async def _reads(log: Swallowing) -> bool:
+    return log.reading
 
 
 async def _said_last(bench: Bench, url: str) -> bool:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Annotated, TypeAlias
 
@@ -69,7 +69,8 @@ def on_engine_failed(request: AnyRequest, error: EngineFailed) -> Response[bytes
 
 
 class Whereabouts:
-    """Where slots answer. While the log is away, they are thought to answer where they did."""
+    """Where slots answer. While the log is away, or has forgotten what was said long ago, they are
+    thought to answer where they did: that one answers nowhere is said, too."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, str], Endpoint] = {}
@@ -77,10 +78,9 @@ class Whereabouts:
     async def find(self, ask: Ask, namespace: str, slot: str) -> Endpoint:
         """Raises `NotServing`."""
         key = (namespace, slot)
-        try:
-            found = await ask(namespace, slot)
-        except LogUnavailable:
-            found = self._last.get(key)
+        found = self._last.get(key)
+        with suppress(LogUnavailable):
+            found = await ask(namespace, slot) or found
         if found is None or not found.url:
             self._last.pop(key, None)
             raise NotServing(f"no model serves in {slot}")

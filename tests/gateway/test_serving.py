@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import httpx
+import msgspec
 import pytest
 
 from gateway.serving import NotServing, Whereabouts
@@ -483,13 +484,22 @@ async def test_what_stopped_serving_is_not_remembered() -> None:
     endpoint = Endpoint("default", "active-llm", "a", "m", "http://x", datetime.now(UTC))
     log, whereabouts = Sleepy(endpoint), Whereabouts()
     await whereabouts.find(log, "default", "active-llm")
-    log.known = None
+    log.known = msgspec.structs.replace(endpoint, url="")
     with pytest.raises(NotServing):
         await whereabouts.find(log, "default", "active-llm")
     log.away = True
 
     with pytest.raises(NotServing):
         await whereabouts.find(log, "default", "active-llm")
+
+
+async def test_what_nothing_was_said_of_for_long_answers_where_it_did() -> None:
+    endpoint = Endpoint("default", "active-llm", "a", "m", "http://x", datetime.now(UTC))
+    log, whereabouts = Sleepy(endpoint), Whereabouts()
+    await whereabouts.find(log, "default", "active-llm")
+    log.known = None
+
+    assert await whereabouts.find(log, "default", "active-llm") == endpoint
 
 
 async def test_an_idempotency_key_is_passed_on_and_not_looked_at(gate: Rig, model: Engine) -> None:

@@ -40,6 +40,12 @@ def _wait(
             told = have
         if _is_there(now, replicas):
             return now
+        if now.slot.activation != slot.activation:
+            raise Failure(
+                f"{now.slot.model or 'nothing'} serves in {slot.slot} by now, as its manifest says",
+                f"scale it, if you want: mllm runtime scale {replicas} --slot {slot.slot}",
+                exit=Exit.CONFLICT,
+            )
         if deadline is not None and time.monotonic() >= deadline:
             raise Failure(
                 f"{slot.slot} has {have}, and is to have {replicas}",

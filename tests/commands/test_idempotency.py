@@ -19,10 +19,10 @@ from tests.support import eventually
 DONE = Answer(202, b'{"job":"01J00000000000000000000001"}')
 
 
-async def made(client: Client, prefix: str, replicas: int = 1) -> Keys:
+async def made(client: Client, prefix: str, replicas: int = 1, *, patience: float = 5.0) -> Keys:
     names = KeyNames(prefix)
     await client.jetstream(timeout=20).add_stream(stream_config(names, replicas=replicas))
-    return Keys(client, names, patience=0.5)
+    return Keys(client, names, patience)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_keys_are_kept_for_a_day_one_message_each() -> None:
 async def test_keys_survive_their_server(private_nats: Callable[[], Awaitable[Server]]) -> None:
     server = await private_nats()
     async with logs.connected([server.url]) as client:
-        keys = await made(client, "t")
+        keys = await made(client, "t", patience=0.5)
         await keys.claim("default/t1", "k1", "f1", "s1")
         await keys.answer("default/t1", "k1", DONE)
         server.kill()
@@ -120,7 +120,7 @@ async def test_without_nats_no_key_is_claimed_and_that_is_said_soon(
     nats_url: str, stream_prefix: str
 ) -> None:
     async with proxy(nats_url) as between, logs.connected([between.url]) as client:
-        keys = await made(client, stream_prefix)
+        keys = await made(client, stream_prefix, patience=0.5)
         await keys.claim("default/t1", "k1", "f1", "s1")
         await between.down()
         began = time.monotonic()

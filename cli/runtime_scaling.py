@@ -4,7 +4,7 @@ import time
 
 from cli.exits import Exit
 from cli.failures import Failure
-from cli.rollout import seen
+from cli.rollout import fetch_slot, seen
 from cli.runtime_rows import SLOTS, Seen
 from cli.session import Session
 from schemas.api.runtime import SlotRow
@@ -40,12 +40,7 @@ def _wait(
             told = have
         if _is_there(now, replicas):
             return now
-        if now.slot.activation != slot.activation:
-            raise Failure(
-                f"{now.slot.model or 'nothing'} serves in {slot.slot} by now, as its manifest says",
-                f"scale it, if you want: mllm runtime scale {replicas} --slot {slot.slot}",
-                exit=Exit.CONFLICT,
-            )
+        _refuse_replaced(session, slot)
         if deadline is not None and time.monotonic() >= deadline:
             raise Failure(
                 f"{slot.slot} has {have}, and is to have {replicas}",
@@ -53,6 +48,28 @@ def _wait(
                 exit=Exit.TIMED_OUT,
             )
         time.sleep(POLL_SECONDS)
+
+
+def _refuse_replaced(session: Session, slot: SlotRow) -> None:
+    """Who serves next has as many as its own manifest says."""
+    try:
+        model = _model_instead(session, slot)
+    except Failure as failure:
+        if not failure.passing:
+            raise
+        return
+    if model is not None:
+        raise Failure(
+            f"{model or 'nothing'} serves in {slot.slot} by now, not {slot.model}",
+            f"see who does: mllm runtime status {slot.slot}",
+            exit=Exit.CONFLICT,
+        )
+
+
+def _model_instead(session: Session, slot: SlotRow) -> str | None:
+    """Who serves in place of who was scaled, empty for nobody; None while that one does."""
+    row = fetch_slot(session.gateway, slot.slot)
+    return None if row.activation == slot.activation else row.model
 
 
 def _have(now: Seen) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from ulid import ULID
 
 from commands.looking import seen_slot, slot_history
 from schemas.checks import Check
@@ -243,6 +244,30 @@ async def test_a_slot_is_left_and_gone_back_to(mllm: Shell) -> None:
     assert out.splitlines()[1].split()[:3] == [b"active-llm", b"idle", b"-"]
     assert returning.returncode == 0, err
     assert msgspec.json.decode(back)["slot"]["model"] == "llama"
+
+
+async def test_an_activation_that_is_over_is_not_given_up_nor_what_it_led_to(mllm: Shell) -> None:
+    await mllm.rig.serve("llama")
+    await mllm.rig.serve("mistral")
+
+    late = await mllm("runtime", "rollback", "--activation", str(ULID()))
+
+    assert late.code == 5
+    assert "is over; mistral serves in active-llm" in late.err
+
+
+async def test_replicas_of_what_was_replaced_are_waited_for_no_more(mllm: Shell) -> None:
+    await mllm.rig.register("wide", replicas={"min": 1, "max": 3})
+    await mllm.rig.serve("wide")
+    await see(mllm, "ready", 1, 1)
+    scaling = await mllm.start("runtime", "scale", "2", "--watch")
+    assert scaling.stderr is not None
+    await scaling.stderr.readline()
+    await mllm.rig.serve("llama")
+    _, err = await scaling.communicate()
+
+    assert scaling.returncode == 5
+    assert b"llama serves in active-llm by now" in err
 
 
 async def test_replicas_are_waited_for(mllm: Shell) -> None:

@@ -222,7 +222,8 @@ def _fail(job: Job, command: FailAttempt) -> Sequence[JobEvent]:
 
 def _commit(job: Job, command: BeginCommit) -> Sequence[JobEvent]:
     if job.stopping:
-        raise Rejected("stopping", f"job {job.id} was asked to {job.stopping}")
+        text = f"job {job.id} was asked to {job.stopping}"
+        raise Rejected("stopping", text, stopping=job.stopping)
     if job.committing and job.manifest == command.manifest:
         return []
     return [JobCommitStarted(job.id, command.attempt, command.manifest)]

@@ -116,6 +116,7 @@ class Attempt:
         self._dispatch = dispatch
         self._writer = writer
         self._on_stop: list[Callable[[], None]] = []
+        self._leaving = False
         self._said = 0
         self._reported = Counts()
         self._reported_at = time.monotonic()
@@ -125,15 +126,11 @@ class Attempt:
     def stop(self, reason: StopReason) -> None:
         """Ask the runner to stop. A pause that becomes a cancel, or a loss, replaces the reason."""
         self.stopping = reason
+        self._leaving = self._leaving or reason == "shutdown"
         if reason == "fenced":
             self.hold.lose()
         for tell in self._on_stop:
             tell()
-
-    async def told_to_stop(self) -> None:
-        """Wait until this attempt has heard why it is to stop: the log knew it before."""
-        while self.stopping is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
     def on_stop(self, tell: Callable[[], None]) -> None:
         """Have `tell` called when the attempt is to stop; at once if it already is."""
@@ -142,14 +139,16 @@ class Attempt:
             tell()
 
     def go_on(self) -> None:
-        """What was asked to stop was asked to go on before it had stopped."""
-        self.stopping = None
+        """What was asked to stop was asked to go on before it had stopped; a worker that leaves
+        does so all the same."""
+        self.stopping = "shutdown" if self._leaving else None
         self._on_stop.clear()
 
     async def say(self, command: Command) -> Outcome:
         """Send a command as this attempt; granted once, however often it must be repeated.
 
-        Keeps trying while the log is away. Raises `Rejected`.
+        Keeps trying while the log is away, unless the worker leaves: then until its lease is over.
+        Raises `Rejected`; `Fenced` when another worker has to say it.
         """
         self._said += 1
         name = f"{self.job.id}/{self.job.attempt}/{self._said}"
@@ -158,7 +157,14 @@ class Attempt:
             try:
                 return await self._dispatch(command, context)
             except LogUnavailable:
-                await asyncio.sleep(0.5)
+                if self._leaving:
+                    self.hold.check()
+            except Rejected as refusal:
+                if refusal.code == "newer_log":
+                    raise Fenced(str(refusal)) from refusal
+                if refusal.code != "busy":
+                    raise
+            await asyncio.sleep(0.5)
 
     async def enter(self, phase: Phase, counts: Counts | None = None) -> None:
         """Begin a phase, on the log. Raises `Fenced` when the job is no longer this attempt's."""

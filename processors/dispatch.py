@@ -150,30 +150,31 @@ class Dispatcher:
     async def ensure(self, namespace: str, job: str) -> None:
         """Make the queue match the job. Raises `LogUnavailable`, `Raced`, nats errors."""
         for _ in range(5):
+            mark = await self._queue.mark()
             seen = await self._look(namespace, job)
             parent = propagate.extract({"traceparent": seen.traceparent})
             try:
                 with tracer.start_as_current_span("dispatch", context=parent):
-                    return await self._match(namespace, seen)
+                    return await self._match(namespace, seen, mark)
             except Raced:
                 await asyncio.sleep(0.05)
         raise Raced(job)
 
-    async def _match(self, namespace: str, seen: Seen) -> None:
+    async def _match(self, namespace: str, seen: Seen, mark: int) -> None:
         job = seen.job
         match job.status:
             case "pending":
-                await self._queue.put(task_of(namespace, seen))
+                await self._queue.put(task_of(namespace, seen), mark=mark)
             case "retrying":
-                await self._queue.put(task_of(namespace, seen), job.next_attempt_at)
+                await self._queue.put(task_of(namespace, seen), job.next_attempt_at, mark=mark)
             case "running" | "absent":
                 return
             case "cancelled" if job.attempt and not job.keep_partial:
                 await self._claims.settle(job, context(namespace, job.id, "settle"))
-                await self._queue.put(task_of(namespace, seen))
+                await self._queue.put(task_of(namespace, seen), mark=mark)
             case "paused" | "completed" | "failed" | "cancelled":
                 await self._claims.settle(job, context(namespace, job.id, "settle"))
-                await self._queue.withdraw(namespace, job.id)
+                await self._queue.withdraw(namespace, job.id, mark=mark)
 
     async def redispatch(self, namespace: str, seen: Seen) -> None:
         """Put a task for a job whose worker is gone, or whose task was lost."""

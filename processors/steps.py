@@ -69,7 +69,7 @@ async def begin_commit(attempt: Attempt, manifest: str) -> None:
         await attempt.say(BeginCommit(attempt.job.id, attempt.job.attempt, manifest))
     except Rejected as refusal:
         if refusal.code == "stopping":
-            await attempt.told_to_stop()
+            attempt.stop("pause" if refusal.details["stopping"] == "pause" else "cancel")
             raise Stopped("asked to stop before the commit") from refusal
         raise Fenced from refusal
 

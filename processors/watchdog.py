@@ -70,7 +70,11 @@ class Watchdog:
         """Dispatch what was found abandoned twice in a row: once may be a heartbeat on its way."""
         found: set[tuple[str, str]] = set()
         for namespace, job in await self._unfinished():
-            seen = await self._look(namespace, job)
+            try:
+                seen = await self._look(namespace, job)
+            except LogUnavailable as error:
+                logger.warning("the watchdog can not see job %s: %s", job, error)
+                continue
             if await self._abandoned(namespace, seen):
                 found.add((namespace, job))
                 if (namespace, job) in self._suspects:

@@ -115,13 +115,18 @@ class WorkQueue:
         self._js = nats.jetstream(timeout=PATIENCE)
         self._names = names
 
-    async def put(self, task: Task, at: datetime | None = None) -> None:
-        """Have exactly this task wait for a worker, now or from `at` on. Raises `Raced`."""
-        # what comes in from here on was put by someone who may know more, and is left alone
-        known = (await self._js.stream_info(self._names.stream)).state.last_seq
+    async def mark(self) -> int:
+        """A place in the queue. What comes in after it was put by someone who knew more than was
+        known before, and is left alone."""
+        return (await self._js.stream_info(self._names.stream)).state.last_seq + 1
+
+    async def put(self, task: Task, at: datetime | None = None, *, mark: int | None = None) -> None:
+        """Have exactly this task wait for a worker, now or from `at` on. `mark` is from before
+        the job was looked at. Raises `Raced`."""
+        mark = mark or await self.mark()
         if at is None and await self._waiting(task):
             return
-        await self._purge(task.namespace, task.job, before=known + 1)
+        await self.withdraw(task.namespace, task.job, mark=mark)
         work = f"{self._names.work}.{task.subject}"
         headers: dict[str, str] = {STAMP: str(task.position)}
         if at is None:
@@ -138,14 +143,12 @@ class WorkQueue:
                 raise Raced(task.subject) from error
             raise
 
-    async def withdraw(self, namespace: str, job: str) -> None:
-        """No task and no schedule for this job. One that a worker already took is forgotten."""
-        await self._purge(namespace, job)
-
-    async def _purge(self, namespace: str, job: str, before: int | None = None) -> None:
+    async def withdraw(self, namespace: str, job: str, *, mark: int | None = None) -> None:
+        """No task and no schedule for this job, of those before the mark. One that a worker already
+        took is forgotten."""
         for root in (self._names.work, self._names.schedules):
             subject = f"{root}.*.*.*.{namespace}.{job}"
-            await self._js.purge_stream(self._names.stream, seq=before, subject=subject)
+            await self._js.purge_stream(self._names.stream, seq=mark, subject=subject)
 
     async def _waiting(self, task: Task) -> bool:
         """Whether a task as fresh as this one is already there."""
@@ -175,6 +178,10 @@ class Taken:
         """Take it off the queue. Should the server not hear of it, the task comes again and finds
         nothing to do; it does not answer at all when the task was withdrawn meanwhile."""
         await self._message.ack()
+
+    async def put_back(self, seconds: float) -> None:
+        """Let it come again after so long."""
+        await self._message.nak(delay=seconds)
 
     async def hand_over(self) -> None:
         """Give the task to another worker at once."""

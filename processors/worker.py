@@ -1,7 +1,8 @@
 """Workers: slots that take tasks, hold jobs for as long as they work on them, and say how it ended.
 
-A task whose attempt is alive elsewhere is acknowledged and nothing started. Otherwise the worker
-asks the log for the next attempt: that append is the fencing token, and there is one winner.
+A task whose attempt is alive elsewhere is put back, in case that one ends without a word. Otherwise
+the worker asks the log for the next attempt: that append is the fencing token, and there is one
+winner.
 """
 
 import asyncio
@@ -37,6 +38,8 @@ from schemas.message import Context, Rejected
 
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 15.0
+NOT_OURS_NOW = frozenset({"fenced", "busy", "newer_log"})
+"""Refusals of an attempt that another worker may make, or that this one may later."""
 
 RUNNING = Gauge("mllm_attempts_running", "Attempts under way", ["kind"])
 ENDS = Counter("mllm_attempts_total", "Attempts that ended, by how", ["kind", "end"])
@@ -145,9 +148,10 @@ class Worker:
         job = seen.job
         if job.status == "completed" or (job.status == "cancelled" and not job.keep_partial):
             await self._runners[job.kind].clean(taken.namespace, job)
-        resting = job.ended or job.status in ("absent", "paused")
-        if resting or await self._elsewhere(taken, seen):
+        if job.ended or job.status in ("absent", "paused"):
             await taken.done()
+        elif await self._elsewhere(taken, seen):
+            await taken.put_back(self._manners.lease)
         else:
             await self._attempt(taken, seen)
 
@@ -171,8 +175,8 @@ class Worker:
         return alive(seen, tick, lease, datetime.now(UTC))
 
     async def _start(self, taken: Taken, seen: Seen) -> Attempt | None:
-        """The next attempt, if the log grants it to us. Raises `Fenced`, and keeps the task as
-        an insurance, when another worker was quicker."""
+        """The next attempt, if the log grants it to us. Raises `Fenced` when it is not ours now:
+        then the task stays in the queue."""
         hold = Hold(self._manners.lease)
         context = Context(
             command=f"{taken.job}/start/{uuid4().hex}",
@@ -186,7 +190,7 @@ class Worker:
         try:
             await self._dispatch(start, context)
         except Rejected as refusal:
-            if refusal.code == "fenced":
+            if refusal.code in NOT_OURS_NOW:
                 raise Fenced(str(refusal)) from refusal
             logger.info("job %s is not started: %s", taken.job, refusal)
             return None
@@ -205,11 +209,12 @@ class Worker:
         subscription = await self._nats.subscribe(self._subject(attempt), cb=_ringer(wake))
         try:
             result = await self._run(attempt)
-            await self._conclude(taken, attempt, result)
+            await self._conclude(attempt, result)
         finally:
             await _end(keeper)
             self._attempts.discard(attempt)
             await subscription.unsubscribe()
+        await self._let_go(taken, attempt, result)
 
     def _subject(self, attempt: Attempt) -> str:
         return f"{self._subjects}.{attempt.namespace}.job.{attempt.job.id}"
@@ -234,7 +239,7 @@ class Worker:
             return True
         return False
 
-    async def _conclude(self, taken: Taken, attempt: Attempt, result: Result) -> None:
+    async def _conclude(self, attempt: Attempt, result: Result) -> None:
         job = attempt.job
         ENDS.labels(job.kind, _told(result)).inc()
         try:
@@ -244,17 +249,20 @@ class Worker:
                 case Failed():
                     await attempt.say(self._failure(attempt, result))
                     attempt.note(f"{result.code}: {result.reason}", "error")
-                case Halted(reason="shutdown"):
-                    await self._beats.say(attempt.tick(released=True))
-                    return await taken.hand_over()
-                case Halted(reason="fenced"):
-                    return
                 case Halted():
                     pass
         except Rejected as refusal:
             raise Fenced(str(refusal)) from refusal
+
+    async def _let_go(self, taken: Taken, attempt: Attempt, result: Result) -> None:
+        """Say so in the last of all heartbeats: whoever reads it need not wait for the lease."""
+        if isinstance(result, Halted) and result.reason == "fenced":
+            return
         await self._beats.say(attempt.tick(released=True))
-        await taken.done()
+        if isinstance(result, Halted) and result.reason == "shutdown":
+            await taken.hand_over()
+        else:
+            await taken.done()
 
     def _failure(self, attempt: Attempt, failed: Failed) -> FailAttempt:
         job = attempt.job
@@ -287,6 +295,8 @@ class Worker:
 
     async def _beat(self, taken: Taken, attempt: Attempt) -> None:
         sent = time.monotonic()
+        if not self._nats.is_connected:
+            return  # it would be kept, and be taken for a sign of life when it comes at last
         try:
             await self._beats.say(attempt.tick())
             await taken.extend()

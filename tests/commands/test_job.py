@@ -321,11 +321,11 @@ def test_the_next_attempt_goes_on_with_the_commit_it_finds() -> None:
     taken_over.when(CompleteJob(ID, 2, 4096, 12)).then(JobCompleted(ID, 2, 4096, 12))
 
 
-@pytest.mark.parametrize("history", [CANCELLING, PAUSING])
+@pytest.mark.parametrize(("history", "asked"), [(CANCELLING, "cancel"), (PAUSING, "pause")])
 def test_a_job_that_was_asked_to_stop_does_not_begin_its_commit(
-    history: tuple[JobEvent, ...],
+    history: tuple[JobEvent, ...], asked: str
 ) -> None:
-    given(*history).when(BeginCommit(ID, 1, "m1")).then_rejected("stopping")
+    given(*history).when(BeginCommit(ID, 1, "m1")).then_rejected("stopping", stopping=asked)
 
 
 def test_a_commit_that_fails_for_good_fails_the_job_which_may_then_be_retried() -> None:

@@ -22,7 +22,7 @@ from processors.job_logs import Logs, LogStreamNames
 from processors.live import Live, LiveNames
 from processors.work import WorkClass, WorkNames, WorkQueue, WorkSource
 from processors.worker import Desk, Manners, Worker
-from schemas.job import BeginCommit, InstallSpec, Job, Look, Order, Seen
+from schemas.job import BeginCommit, InstallSpec, Job, Order, Seen
 from schemas.log import Stream
 from schemas.message import Command, Context
 from tests.support import eventually
@@ -83,6 +83,7 @@ class Rig:
         self.logs = Logs(connection, LogStreamNames(prefix))
         self.queue = WorkQueue(connection, self.work_names)
         self.dispatcher = Dispatcher(self.queue, self.look, self.orders)
+        self.desk = Desk(self.look, self.commands, self.live, self.logs)
         self.script = Script()
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -112,13 +113,14 @@ class Rig:
         name: str = "w1",
         script: Script | None = None,
         kind: WorkClass = "fetch",
-        look: Look | None = None,
+        desk: Desk | None = None,
+        client: Client | None = None,
     ) -> Worker:
-        runner = script or self.script
+        runner, client = script or self.script, client or self.nats
         worker = Worker(
-            nats=self.nats,
-            source=WorkSource(self.nats, self.work_names, kind, STORE),
-            desk=Desk(look or self.look, self.commands, self.live, self.logs),
+            nats=client,
+            source=WorkSource(client, self.work_names, kind, STORE),
+            desk=desk or self.desk,
             runners={"install": runner},
             manners=Manners(
                 name=name, slots=1, lease=self.lease, heartbeat=0.05, backoff=0.05, attempts=3

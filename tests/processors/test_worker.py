@@ -215,18 +215,25 @@ async def test_a_task_lost_with_its_queue_is_put_again(here: Rig) -> None:
     await eventually(lambda: _tasks(here, [".p1."]))
 
 
-async def test_a_task_for_a_job_that_is_alive_elsewhere_starts_nothing(here: Rig) -> None:
+async def test_a_task_for_a_job_that_is_alive_elsewhere_starts_nothing_and_comes_again(
+    here: Rig,
+) -> None:
     here.worker("w1")
     job = await here.order()
     await here.becomes(job, "running")
-    other = Script()
-    here.worker("w2", other)
+    other, looks = Script(), list[str]()
 
+    async def look(namespace: str, job: str) -> Seen:
+        looks.append(job)
+        return await here.look(namespace, job)
+
+    here.worker("w2", other, desk=here.desk._replace(look=look))
     await here.dispatcher.redispatch("default", await here.seen(job))
-    await eventually(lambda: _tasks(here, []))
+    await eventually(lambda: _is(len(looks), 2))
     here.script.end()
 
     await here.becomes(job, "completed")
+    await eventually(lambda: _tasks(here, []))
     assert not other.attempts
 
 
@@ -243,8 +250,9 @@ async def test_of_two_workers_that_look_at_a_job_at_the_same_time_one_does_it(he
             await both.wait()
         return seen
 
-    here.worker("w1", look=look)
-    here.worker("w2", look=look)
+    desk = here.desk._replace(look=look)
+    here.worker("w1", desk=desk)
+    here.worker("w2", desk=desk)
     await eventually(lambda: _is(len(here.script.attempts), 1))
     here.script.end()
 

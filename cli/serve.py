@@ -43,7 +43,7 @@ def processors(*, only: Sequence[str] = ()) -> None:
     Parameters
     ----------
     only
-        Only these parts: dispatch, watchdog, worker; may be given several times.
+        Only these parts: dispatch, watchdog, worker, activator; may be given several times.
     """
     from cli.roles.processors import serve
 

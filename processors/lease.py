@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,9 @@ import psycopg
 
 STANDBY_SECONDS = 1.0
 LOOK_SECONDS = 2.0
+SILENT = 5
+"""So many looks missed, and Postgres takes the holder for gone: a machine that lost its power
+closes no connection, and Postgres would wait for it for hours."""
 
 
 class LeaseLost(Exception):
@@ -61,9 +64,10 @@ def _locked(file: int) -> bool:
 class PostgresLease:
     """Held through an advisory lock on a connection of its own."""
 
-    def __init__(self, database_url: str, name: str) -> None:
+    def __init__(self, database_url: str, name: str, look: float = LOOK_SECONDS) -> None:
         self._url = database_url
         self._name = name
+        self._look = look
 
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[None]:
@@ -73,10 +77,16 @@ class PostgresLease:
             ) as db:
                 while not await self._taken(db):  # noqa: ASYNC110  # a waiting query holds up vacuum
                     await asyncio.sleep(STANDBY_SECONDS)
-                async with _while_answering(db):
+                await self._expect_signs(db)
+                async with _while_answering(db, self._look):
                     yield
         except psycopg.Error as error:
             raise OSError(f"Postgres does not answer: {error}") from error
+
+    async def _expect_signs(self, db: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        """Have Postgres end the session, and with it the lock, of a holder that fell silent."""
+        silent = f"{SILENT * self._look * 1000:.0f}ms"
+        await db.execute("SELECT set_config('idle_session_timeout', %s, false)", [silent])
 
     async def _taken(self, db: psycopg.AsyncConnection[tuple[object, ...]]) -> bool:
         query = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '/' || %s, 0))"
@@ -85,31 +95,33 @@ class PostgresLease:
 
 @asynccontextmanager
 async def _while_answering(
-    db: psycopg.AsyncConnection[tuple[object, ...]],
+    db: psycopg.AsyncConnection[tuple[object, ...]], every: float
 ) -> AsyncGenerator[None]:
     """Cancel the block as soon as the connection, and with it the lock, has gone."""
     block = asyncio.current_task()
     assert block is not None
-    lost = False
+    cancelled = 0
 
     async def look() -> None:
-        nonlocal lost
-        try:
+        nonlocal cancelled
+        with suppress(psycopg.Error, OSError, TimeoutError):
             while True:
-                await asyncio.sleep(LOOK_SECONDS)
-                async with asyncio.timeout(LOOK_SECONDS):
+                await asyncio.sleep(every)
+                async with asyncio.timeout(every):
                     await db.execute("SELECT 1")
-        except (psycopg.Error, OSError, TimeoutError):
-            lost = True
+        while True:  # until it has ended: `asyncio.wait_for` may lose one, before Python 3.12
             block.cancel()
+            cancelled += 1
+            await asyncio.sleep(every)
 
     looking = asyncio.create_task(look())
     try:
         yield
     except asyncio.CancelledError:
-        if not lost:
+        for _ in range(cancelled):
+            block.uncancel()
+        if not cancelled or block.cancelling():
             raise
-        block.uncancel()
         raise LeaseLost("Postgres was away, and the lock with it") from None
     finally:
         looking.cancel()

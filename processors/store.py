@@ -11,6 +11,7 @@ import msgspec
 
 from processors.fetch import commit as place
 from processors.fetch.layout import Layout
+from processors.steps import unfenced
 from processors.work import QueueError
 from schemas.job import Job, Look
 from schemas.live import StoreBeat
@@ -86,12 +87,13 @@ class StoreKeeper:
 
     async def sweep(self) -> None:
         """Remove partial downloads of jobs that ended and of which nobody asked to keep them."""
-        for partial in await asyncio.to_thread(partials, self._store.layout):
+        layout = self._store.layout
+        for partial in await asyncio.to_thread(partials, layout):
             seen = await self._look(partial.namespace, partial.job)
             if stale(seen.job, partial.path):
-                await asyncio.to_thread(shutil.rmtree, partial.path, ignore_errors=True)
+                await asyncio.to_thread(place.discard, partial.path, layout.trash, unfenced)
                 logger.info("removed what job %s had left behind", partial.job)
-        await asyncio.to_thread(place.empty, self._store.layout.trash)
+        await asyncio.to_thread(place.empty, layout.trash)
 
 
 def partials(layout: Layout) -> list[Partial]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from psycopg import Error as PostgresError
@@ -34,6 +35,8 @@ from processors.worker import Desk, Manners, Worker
 from projections.jobs import unfinished
 
 TICK_SECONDS = 0.4
+THREADS = 16
+"""For what is short; each slot of a worker may hold one more for as long as its job takes."""
 PARTS = {"dispatch": 0, "watchdog": 0, "worker": 0, "activator": 0}
 
 
@@ -41,6 +44,8 @@ async def serve(settings: Settings, only: Sequence[str]) -> None:
     """Run the chosen parts until told to stop; then hand over what is under way, at once."""
     wanted = chosen(PARTS, only)
     leave = told()
+    threads = THREADS + len(CLASSES) * settings.slots
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
     async with assemble(settings, "processors") as parts, running(parts) as models:
         serve_metrics(settings)
         queue = WorkQueue(parts.nats, parts.names.work)

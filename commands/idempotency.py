@@ -13,6 +13,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, Header, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
+from commands.publishing import publish
 from schemas.idempotency import Answer, Remembered
 from schemas.log import LogUnavailable
 from schemas.message import Rejected
@@ -59,6 +60,7 @@ class Keys:
 
     def __init__(self, nats: Client, names: KeyNames, patience: float = PATIENCE) -> None:
         self._js = nats.jetstream(timeout=patience)
+        self._patience = patience
         self._names = names
 
     async def claim(self, scope: str, key: str, fingerprint: str, seed: str) -> Remembered:
@@ -83,9 +85,10 @@ class Keys:
 
     async def _put(self, subject: str, known: Remembered, *, after: int) -> bool:
         """Whether it was kept: not if the key has changed since `after`."""
-        headers: dict[str, str] = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(after)}
+        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(after)}
+        data = msgspec.json.encode(known)
         try:
-            await self._js.publish(subject, msgspec.json.encode(known), headers=headers)
+            await publish(self._js, subject, data, headers, self._patience)
         except APIError as error:
             if error.err_code in WRONG_LAST_SEQUENCE:
                 return False

@@ -15,10 +15,11 @@ import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NoStreamResponseError
 
 from commands.direct import DirectReader, Stored
 from commands.following import Follower
+from commands.publishing import publish
 from schemas.log import (
     MAX_COMMIT_BYTES,
     Ambiguous,
@@ -137,7 +138,9 @@ class JetStreamLog:
         subject = self._names.subject(stream)
         headers = _headers(subject, at, commit)
         try:
-            ack = await self._js.publish(subject, commit.data, headers=headers)
+            ack = await publish(self._js, subject, commit.data, headers, self._patience)
+        except NoStreamResponseError as error:
+            raise LogUnavailable(f"{stream} can not be written: {_why(error)}") from error
         except APIError as error:
             if error.err_code in {*WRONG_LAST_SEQUENCE, IN_PROCESS}:
                 await self._moved(subject, at)

@@ -98,6 +98,18 @@ def test_keys_are_kept_for_a_day_one_message_each() -> None:
     assert (config.max_age, config.max_msgs_per_subject, config.num_replicas) == (DAY, 1, 3)
 
 
+async def test_a_claim_waits_for_a_stream_that_nobody_leads_yet(
+    nats_url: str, stream_prefix: str
+) -> None:
+    names = KeyNames(stream_prefix)
+    async with logs.connected([nats_url]) as client, asyncio.TaskGroup() as tasks:
+        claimed = tasks.create_task(Keys(client, names).claim("default/t1", "k1", "f1", "s1"))
+        await asyncio.sleep(0)
+        await client.flush()  # the server has seen it, and had nobody to give it to
+        await client.jetstream().add_stream(stream_config(names, replicas=1))
+        assert await claimed == Remembered("f1", "s1")
+
+
 async def test_keys_survive_their_server(private_nats: Callable[[], Awaitable[Server]]) -> None:
     server = await private_nats()
     async with logs.connected([server.url]) as client:

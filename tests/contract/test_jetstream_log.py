@@ -57,6 +57,32 @@ async def test_a_full_log_refuses_at_once_and_can_still_be_read(
             assert len(await read(log, 0, end)) == end
 
 
+async def test_an_append_waits_for_a_stream_that_nobody_leads_yet(
+    nats_url: str, stream_prefix: str
+) -> None:
+    async with (
+        logs.connected([nats_url]) as client,
+        logs.opened(client, stream_prefix) as log,
+        asyncio.TaskGroup() as tasks,
+    ):
+        appended = tasks.create_task(log.append(J1, Head(), [STARTED], context("c1")))
+        await asyncio.sleep(0)
+        await client.flush()  # the server has seen it, and had nobody to give it to
+        await logs.make_stream(client, stream_prefix)
+        assert (await appended).position == 1
+
+
+async def test_a_stream_that_is_led_by_nobody_for_long_certainly_took_nothing(
+    nats_url: str, stream_prefix: str
+) -> None:
+    async with (
+        logs.connected([nats_url]) as client,
+        logs.opened(client, stream_prefix, patience=0.2) as log,
+    ):
+        with pytest.raises(LogUnavailable, match="can not be written"):
+            await log.append(J1, Head(), [STARTED], context("c1"))
+
+
 @pytest.fixture
 async def small_server(tmp_path: Path) -> AsyncGenerator[Server]:
     """A NATS that may keep one megabyte, all in all."""

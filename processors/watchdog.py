@@ -7,6 +7,7 @@ schedule that never fired). It may be wrong at no cost: the guard on the log dec
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from processors.dispatch import Dispatcher
@@ -63,7 +64,7 @@ class Watchdog:
             await asyncio.sleep(every)
             try:
                 await self.look()
-            except (*QueueError, OSError, LogUnavailable, Raced) as error:
+            except (*QueueError, OSError, LogUnavailable) as error:
                 logger.warning("the watchdog could not look: %s", error)
 
     async def look(self) -> None:
@@ -78,7 +79,8 @@ class Watchdog:
             if await self._abandoned(namespace, seen):
                 found.add((namespace, job))
                 if (namespace, job) in self._suspects:
-                    await self._dispatcher.redispatch(namespace, seen)
+                    with suppress(Raced):  # somebody has put its task since
+                        await self._dispatcher.redispatch(namespace, seen)
         self._suspects = found
 
     async def _abandoned(self, namespace: str, seen: Seen) -> bool:

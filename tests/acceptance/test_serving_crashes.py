@@ -48,7 +48,8 @@ def kill(mllm: System, victim: str) -> None:
         mllm.kill(victim)
         mllm.start(victim)
     elif found := processes(mllm):
-        random.choice(found).kill()
+        with suppress(psutil.NoSuchProcess):  # the switch has just done away with it
+            random.choice(found).kill()
 
 
 def kill_while_switching(mllm: System, victim: str, rounds: int) -> None:

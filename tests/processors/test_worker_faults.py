@@ -17,6 +17,7 @@ from processors.dispatch import Dispatcher
 from processors.live import Live, LiveNames
 from processors.steps import begin_commit, concluded
 from processors.watchdog import Watchdog
+from processors.work import WorkQueue
 from processors.worker import Beats, Desk
 from schemas.job import PauseJob, ResumeJob, Seen
 from schemas.live import Tick
@@ -216,6 +217,34 @@ async def test_a_job_that_can_not_be_read_does_not_hide_the_others(here: Rig, fi
         await watchdog.look()
 
     assert len(await here.tasks_waiting()) == 1
+
+
+class Rivalled(WorkQueue):
+    """A queue in which somebody else is the first to put any task."""
+
+    def __init__(self, here: Rig) -> None:
+        super().__init__(here.nats, here.work_names)
+        self._here = here
+
+    async def withdraw(self, namespace: str, job: str, *, mark: int | None = None) -> None:
+        await super().withdraw(namespace, job, mark=mark)
+        await self._here.dispatcher.ensure(namespace, job)
+
+
+async def test_a_task_that_somebody_else_puts_meanwhile_does_not_hide_the_others(
+    here: Rig,
+) -> None:
+    jobs = [await here.order("org/a"), await here.order("org/b")]
+
+    async def unfinished() -> Sequence[tuple[str, str]]:
+        return [("default", job) for job in jobs]
+
+    late = Dispatcher(Rivalled(here), here.look, here.orders)
+    watchdog = Watchdog(unfinished, here.look, here.live, late, here.lease)
+    for _ in range(2):
+        await watchdog.look()
+
+    assert len(await here.tasks_waiting()) == 2
 
 
 async def _are(things: Sequence[object], count: int) -> bool:

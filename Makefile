@@ -6,9 +6,9 @@ BIN := .venv/bin
 
 setup: .venv/ready
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements-dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -42,10 +42,13 @@ kube: cluster setup
 cluster:
 	@test -n "$$KUBECONFIG" || { echo "make kube: KUBECONFIG names no cluster" >&2; exit 1; }
 
-# Needs uv; writes hashes and no index address, so any mirror serves.
+# Needs uv; writes hashes and no index address, so any mirror serves. What the image installs is
+# held to the versions that the tests run on.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --extra llama
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-annotate pyproject.toml --extra llama --group dev -o requirements.lock
+	$(COMPILE) --group dev -o requirements-dev.lock
+	$(COMPILE) --group build --constraint requirements-dev.lock -o requirements.lock
 
 clean:
 	rm -rf .venv build

@@ -27,12 +27,18 @@ class Gate:
     def __call__(self) -> None:
         """Raise `Halted` if closed. Nothing is written, renamed, unlinked or requested without."""
         if not self._closed.is_set():
-            try:
-                self._fence()
-            except FetchError as lost:
-                self.close(lost)
+            self.keep()
         if self._closed.is_set():
             raise Halted
+
+    def keep(self) -> None:
+        """Raise `Halted` if the lease is lost. What has arrived already passes here when the gate
+        is closed, too: whoever stops a fetch wants no more of it, and no less."""
+        try:
+            self._fence()
+        except FetchError as lost:
+            self.close(lost)
+            raise Halted from None
 
     @property
     def open(self) -> bool:

@@ -59,7 +59,7 @@ class Incoming:
         """Put `chunks` at `start`, where nothing is yet. Raises OSError."""
         # The kernel lets one write into a file at a time; those that wait there burn a processor.
         with self._writing:
-            self._staging.gate()
+            self._staging.gate.keep()
             size = write_all(self._fd, chunks, start)
         self._hash.keep(start, chunks, size)  # first: whoever sees the span must find the bytes
         with self._lock:

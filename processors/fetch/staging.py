@@ -91,7 +91,8 @@ class Staging:
 
     def have(self, file: PlannedFile, start: int, end: int) -> None:
         """Bytes [start, end) of the file are written."""
-        self._append(Have(self._ids[file.path], start, end))
+        self.gate.keep()
+        self._journal.append(Have(self._ids[file.path], start, end))
 
     def finish(self, file: PlannedFile, fd: int) -> None:
         """Keep a file whose hash is right: nobody writes to it again."""

@@ -141,11 +141,13 @@ class Shelf:
         return bool(gaps)
 
     def close(self) -> None:
-        """Leave nothing unwritten, and nothing written unsaid."""
-        self._write()
-        if self._journaled < self._written:
-            self._incoming.vouch(self._journaled, self._written)
-            self._journaled = self._written
+        """Leave nothing unwritten, and nothing written unsaid: also after a stop."""
+        try:
+            self._write()
+        finally:
+            if self._journaled < self._written:
+                self._incoming.vouch(self._journaled, self._written)
+                self._journaled = self._written
 
     def _write(self) -> None:
         if chunks := self._chunks:

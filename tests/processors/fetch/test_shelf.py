@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from processors.fetch import journal, owner
+from processors.fetch.errors import Fenced, Halted, Stopped
 from processors.fetch.gate import Gate
 from processors.fetch.hashing import Window
 from processors.fetch.incoming import Incoming
@@ -54,6 +55,44 @@ def test_what_could_not_be_written_is_not_vouched_for(staging: Staging, tmp_path
     [(start, end)] = vouched(tmp_path)
     assert (start, end) == (0, incoming.missing(0, FILE.size)[0][0])
     assert end <= MIB + 300_000
+
+
+def test_what_has_arrived_when_the_fetch_is_stopped_is_kept(
+    staging: Staging, tmp_path: Path
+) -> None:
+    incoming = Incoming(FILE, staging, Progress(), Window(0), parted=True)
+    incoming.open()
+    shelf = Shelf(incoming)
+    shelf.put(0, bytes(100_000))
+
+    staging.gate.close(Stopped("paused by ann"))
+    with pytest.raises(Halted):  # it hashes no more
+        shelf.close()
+
+    assert vouched(tmp_path) == [(0, 100_000)]
+
+
+def test_nothing_is_kept_by_who_has_lost_the_lease(tmp_path: Path) -> None:
+    lost: list[Fenced] = []
+
+    def fence() -> None:
+        for reason in lost:
+            raise reason
+
+    gate = Gate(fence)
+    staging = Staging(tmp_path, [FILE], gate)
+    incoming = Incoming(FILE, staging, Progress(), Window(0), parted=True)
+    incoming.open()
+    shelf = Shelf(incoming)
+    shelf.put(0, b"a" * 100)
+    gate.close(Stopped("paused by ann"))
+    lost.append(Fenced("another attempt has begun"))
+
+    with pytest.raises(Halted):
+        shelf.close()
+
+    assert vouched(tmp_path) == []
+    assert not any((tmp_path / "files" / FILE.path).read_bytes())
 
 
 def test_chunks_that_do_not_follow_one_another_are_kept_apart(

@@ -54,6 +54,25 @@ def test_a_stop_in_full_flight_takes_half_a_second_at_most(hub: Hub, tmp_path: P
     assert_still(hub, tmp_path / "1")
 
 
+def test_what_little_each_stream_has_is_there_after_a_stop(hub: Hub, tmp_path: Path) -> None:
+    first = Fetch(hub, tmp_path / "1")
+    running = first.start()
+    until(lambda: first.fetcher.progress.network > 3 * MIB)
+    first.fetcher.stop("paused by ann")
+    with pytest.raises(Stopped):
+        running.result(timeout=2)
+
+    second = Fetch(hub, tmp_path / "2")
+    running = second.start(tmp_path / "1")
+    until(lambda: second.fetcher.progress.network > 0)
+    second.fetcher.stop("enough")
+    with pytest.raises(Stopped):
+        running.result(timeout=2)
+
+    received = first.fetcher.progress.network + second.fetcher.progress.network
+    assert second.fetcher.progress.snapshot().done > 0.9 * received
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -12,7 +12,7 @@ AGGREGATE = "alias"
 
 
 class SetAlias(Command):
-    """Let `alias` mean `model` from now on, whatever it meant before; "" is nothing."""
+    """Let `alias` mean `model` from now on, whatever it meant before; None is nothing."""
 
     alias: ModelId
     model: ModelId | None

@@ -104,7 +104,7 @@ class RetryJob(Command):
     """`clean`: begin with nothing on the disk rather than go on from what earlier attempts left.
 
     A job that has ended holds its target no more: whoever claimed it again says so with `turn`,
-    the how-manieth retry this is to be. It is granted once. 0 is for a job that has not ended.
+    the number of this retry. It is granted once. 0 is for a job that has not ended.
     """
 
     job: JobId

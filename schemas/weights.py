@@ -65,7 +65,7 @@ class RecordInstalled(Command):
 
 
 class RecordVerified(Command):
-    """`manifest` is the sha256 of the one compared with; should it be another's by now, refused."""
+    """`manifest` is the sha256 of the one compared with: refused if another is there by now."""
 
     target: Target
     job: JobId

@@ -78,7 +78,7 @@ class WeightsUsage(Value):
 
 
 class InstallBody(Value, forbid_unknown_fields=True):
-    """What to install; see the README. `priority` 0 goes first, 2 last."""
+    """What to install. `priority` 0 goes first, 2 last."""
 
     hf_model_id: Repo
     revision: Revision = "main"

@@ -119,7 +119,7 @@ class JetStreamLog:
                     if (stored[-1].position if stored else 0) >= newest:
                         return [_commit(message) for message in stored]
                     await asyncio.sleep(0.02)  # a replica has yet to hear what the leader knows
-        except (TimeoutError, NatsError, APIError) as error:
+        except (TimeoutError, NatsError) as error:
             raise LogUnavailable(f"{stream} can not be read: {_why(error)}") from error
 
     async def last(self, stream: Stream, *, fresh: bool = False) -> Commit | None:
@@ -127,7 +127,7 @@ class JetStreamLog:
         try:
             async with asyncio.timeout(self._patience):
                 stored = await self._reader.last(subject, fresh=fresh)
-        except (TimeoutError, NatsError, APIError) as error:
+        except (TimeoutError, NatsError) as error:
             raise LogUnavailable(f"{stream} can not be read: {_why(error)}") from error
         return _commit(stored) if stored is not None else None
 
@@ -180,7 +180,7 @@ class JetStreamLog:
     async def end(self) -> int:
         try:
             info = await self._js.stream_info(self._names.stream)
-        except (TimeoutError, NatsError, APIError) as error:
+        except (TimeoutError, NatsError) as error:
             raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
         return info.state.last_seq
 
@@ -214,7 +214,7 @@ class JetStreamLog:
         """Which log this is: a reader's position means nothing in another."""
         try:
             info = await self._js.stream_info(self._names.stream)
-        except (TimeoutError, NatsError, APIError) as error:
+        except (TimeoutError, NatsError) as error:
             raise LogUnavailable(f"the log can not be read: {_why(error)}") from error
         return (info.config.metadata or {}).get("mllm.epoch", "")
 

@@ -6,7 +6,7 @@ from typing import assert_never
 import msgspec
 
 from commands.decider import Decider
-from schemas.manifest import Manifest
+from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
 from schemas.message import Rejected
 from schemas.model import (
     AGGREGATE,
@@ -20,9 +20,6 @@ from schemas.model import (
     RegisterModel,
 )
 from schemas.names import name_id
-
-MAX_MANIFEST_BYTES = 128 * 1024
-"""Of JSON: one commit holds a manifest and what is said around it, and so does an activation's."""
 
 
 def decide(model: Model, command: ModelCommand) -> Sequence[ModelEvent]:

@@ -19,6 +19,9 @@ from schemas.names import (
     Revision,
 )
 
+MAX_MANIFEST_BYTES = 128 * 1024
+"""Of JSON: one commit holds a manifest and what is said around it, and so does an activation's."""
+
 KUBE_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$" + END
 QUANTITY = r"^([0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?)?$" + END
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$" + END

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeGuard
 import msgspec
 from msgspec import inspect
 
-from schemas.manifest import EnvVar, Manifest
+from schemas.manifest import MAX_MANIFEST_BYTES, EnvVar, Manifest
 from schemas.manifest_rules import RULES, STAND_INS
 from schemas.manifest_words import FIELDS, KINDS, OTHER_KINDS
 from schemas.message import Rejected, Value
@@ -24,9 +24,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MOST_ERRORS = 100
 MOST_NAMES = 1000
 """Of a mapping, such as labels."""
-
-MOST_BYTES = 128 * 1024
-"""Of a manifest as JSON: it travels in messages of at most twice that."""
 
 LONGEST = 2**63 - 1
 
@@ -44,9 +41,10 @@ def read_manifest(data: object) -> Manifest:
     if not errors:
         manifest = msgspec.convert(data, Manifest)
         size = len(msgspec.json.encode(manifest))
-        if size <= MOST_BYTES:
+        if size <= MAX_MANIFEST_BYTES:
             return manifest
-        errors = (f"it is too long: {size} bytes as JSON, and {MOST_BYTES} is the most",)
+        most = f"{MAX_MANIFEST_BYTES} is the most"
+        errors = (f"it is too long: {size} bytes as JSON, and {most}",)
     raise Rejected(
         "invalid_manifest",
         "the manifest is not valid",

@@ -13,8 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.manifest import EngineArguments, EnvVar, Manifest, Resources, SecretKey, WeightsSource
-from schemas.manifest_reading import MOST_BYTES, manifest_schema, read_manifest, written
+from schemas.manifest import (
+    MAX_MANIFEST_BYTES,
+    EngineArguments,
+    EnvVar,
+    Manifest,
+    Resources,
+    SecretKey,
+    WeightsSource,
+)
+from schemas.manifest_reading import manifest_schema, read_manifest, written
 from schemas.manifest_words import FIELDS, KINDS, OTHER_KINDS
 from schemas.message import Rejected
 
@@ -286,7 +294,7 @@ def test_a_manifest_that_is_too_long_to_be_kept_is_refused() -> None:
     [error] = errors_of(with_(env=env))
 
     assert error.startswith("it is too long: ")
-    assert str(MOST_BYTES) in error
+    assert str(MAX_MANIFEST_BYTES) in error
 
 
 def test_nobody_is_told_a_thousand_mistakes() -> None:

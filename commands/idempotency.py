@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, Header, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from commands.publishing import publish
+from commands.publishing import WRONG_LAST_SEQUENCE, publish
 from schemas.idempotency import Answer, Remembered
 from schemas.log import LogUnavailable
 from schemas.message import Rejected
@@ -22,7 +22,6 @@ DAY = 86400.0
 MAX_BYTES = 256 * 1024 * 1024
 PATIENCE = 5.0
 ATTEMPTS = 20
-WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 
 
 class KeyNames(msgspec.Struct, frozen=True):

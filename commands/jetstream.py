@@ -19,7 +19,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 
 from commands.direct import DirectReader, Stored
 from commands.following import Follower
-from commands.publishing import publish
+from commands.publishing import WRONG_LAST_SEQUENCE, publish
 from schemas.log import (
     MAX_COMMIT_BYTES,
     Ambiguous,
@@ -33,7 +33,6 @@ from schemas.log import (
 )
 from schemas.message import Context, Rejected
 
-WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 IN_PROCESS = 10158
 """The same command is on its way already, and a cluster has yet to agree on it."""
 NO_SPACE = frozenset({10023, 10047, 10077, 10122})

@@ -7,6 +7,9 @@ from nats.js.api import PubAck
 from nats.js.client import JetStreamContext
 from nats.js.errors import NoStreamResponseError
 
+WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+"""Refusals of a message that was to follow another than it would have: somebody was quicker."""
+
 PAUSE = 0.05
 
 

@@ -13,8 +13,9 @@ from commands import runtime, weights
 from commands.looking import Directory
 from commands.references import References, Use, registered
 from schemas.log import Commit, Dispatch, EventLog, Stream
+from schemas.manifest import Manifest
 from schemas.message import Context
-from schemas.model import Registered, weights_user
+from schemas.model import weights_user
 from schemas.names import weights_id
 from schemas.runtime import SeenSlot, slot_user
 from schemas.weights import WeightsReferenced
@@ -32,9 +33,12 @@ class Mending:
     async def target(self, target: str, context: Context) -> None:
         """Let those rely on a target who need it: the models about it, and slots."""
         await self._match_users(target, weights_id(target), context)
-        for known in await self._models(context.namespace):
-            if known.manifest.weights.name == target:
-                await self._references.match_model(known.manifest.id, target, context)
+        for namespace, id in await self._directory.ids(models.decider.aggregate):
+            if namespace != context.namespace:
+                continue
+            manifest = await self._manifest(namespace, id)
+            if manifest is not None and manifest.weights.name == target:
+                await self._references.match_model(manifest.id, target, context)
 
     async def slot(self, slot: str, context: Context) -> None:
         """Let a slot rely on what it needs, and not on what it once did."""
@@ -49,10 +53,9 @@ class Mending:
                 await self._match_users(target, id, there)
         for namespace, slot in await self._directory.ids(runtime.decider.aggregate):
             await self.slot(slot, msgspec.structs.replace(context, namespace=namespace))
-        for namespace in {ns for ns, _ in await self._directory.ids(models.decider.aggregate)}:
+        for namespace, id in await self._directory.ids(models.decider.aggregate):
             there = msgspec.structs.replace(context, namespace=namespace)
-            for known in await self._models(namespace):
-                manifest = known.manifest
+            if manifest := await self._manifest(namespace, id):
                 await self._references.match_model(manifest.id, manifest.weights.name, there)
 
     async def _match_users(self, target: str, id: str, context: Context) -> None:
@@ -66,11 +69,9 @@ class Mending:
             if user == weights_user(model):
                 await self._references.match_model(model, target, context)
 
-    async def _models(self, namespace: str) -> Sequence[Registered]:
-        aggregate = models.decider.aggregate
-        ids = [id for ns, id in await self._directory.ids(aggregate) if ns == namespace]
-        known = [registered(await self._load(namespace, aggregate, id)) for id in ids]
-        return [model for model in known if model is not None]
+    async def _manifest(self, namespace: str, id: str) -> Manifest | None:
+        known = registered(await self._load(namespace, models.decider.aggregate, id))
+        return known.manifest if known is not None else None
 
     async def _name(self, namespace: str, id: str) -> str:
         """The target of a weights aggregate that somebody has relied on; empty of any other."""

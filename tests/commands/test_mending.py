@@ -1,12 +1,13 @@
 """Whatever a crash leaves between two steps of a request is put right by whoever looks next."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
 import pytest
 
 from commands.memory import MemoryLog
+from commands.mending import Mending
 from schemas.log import Outcome
 from schemas.message import Command, Context
 from schemas.model import RegisterModel
@@ -146,6 +147,28 @@ async def test_every_namespace_is_looked_after(serving: World) -> None:
     await serving.says(RegisterModel(manifest("one")))
     await serving.mending.all(serving.now())
     assert await serving.users(ONE) == {"model/one"}
+
+
+class Listings:
+    """A directory that remembers what was listed."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.listed: list[str] = []
+
+    async def ids(self, aggregate: str) -> Sequence[tuple[str, str]]:
+        self.listed.append(aggregate)
+        return await self._log.ids(aggregate)
+
+
+async def test_models_are_listed_once_in_however_many_namespaces_they_are() -> None:
+    log = MemoryLog()
+    world, listings = World(log), Listings(log)
+    for number in range(3):
+        there = msgspec.structs.replace(world.now(), namespace=f"n{number}")
+        await world.dispatch(RegisterModel(manifest("one")), there)
+    await Mending(log, world.dispatch, listings).all(world.now())
+    assert sorted(listings.listed) == ["model", "runtime", "weights"]
 
 
 async def test_nothing_is_said_where_all_is_as_it_should_be(serving: World) -> None:

@@ -22,10 +22,9 @@ from schemas.model import (
     ModelUpdated,
     Registered,
     RegisterModel,
-    weights_user,
 )
 from schemas.names import name_id
-from schemas.runtime import slot_user
+from schemas.weights_users import slot_user, user_of_model
 
 OTHER = "choose another name"
 
@@ -70,7 +69,7 @@ class Catalog:
         relied = _targets(history)
         try:
             for target in relied:
-                await self._references.drop(target, weights_user(model), context)
+                await self._references.drop(target, user_of_model(model), context)
             outcome = await self._dispatch(DeleteModel(model), context)
         except Rejected:
             await self._match(model, relied, context)
@@ -119,7 +118,7 @@ class Catalog:
 
     async def _rely(self, manifest: Manifest, context: Context) -> None:
         """Rely on the weights if they are there; if not, that begins once they are."""
-        target, by = manifest.weights.name, weights_user(manifest.id)
+        target, by = manifest.weights.name, user_of_model(manifest.id)
         owner = await self._references.owner(context.namespace, target)
         if owner.installed is None or by in owner.references:
             return

@@ -15,10 +15,10 @@ from commands.references import References, Use, registered
 from schemas.log import Commit, Dispatch, EventLog, Stream
 from schemas.manifest import Manifest
 from schemas.message import Context
-from schemas.model import weights_user
 from schemas.names import weights_id
-from schemas.runtime import SeenSlot, slot_user
+from schemas.runtime import SeenSlot
 from schemas.weights import WeightsReferenced
+from schemas.weights_users import slot_user, user_of_model
 
 
 class Mending:
@@ -66,7 +66,7 @@ class Mending:
                 await self._references.match_slot(slot, Use(model, target), context)
         for user in users:
             model = user.partition("/")[2]
-            if user == weights_user(model):
+            if user == user_of_model(model):
                 await self._references.match_model(model, target, context)
 
     async def _manifest(self, namespace: str, id: str) -> Manifest | None:

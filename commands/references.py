@@ -19,11 +19,10 @@ from commands.weights import Weights
 from schemas.log import Commit, Dispatch, EventLog, Outcome, Stream
 from schemas.message import Context, Rejected
 from schemas.model import ModelRegistered, ModelUpdated, Registered
-from schemas.model import weights_user as model_user
 from schemas.names import name_id, weights_id
-from schemas.runtime import FailActivation, SeenSlot, slot_user
-from schemas.runtime import weights_user as user_of_slot
+from schemas.runtime import FailActivation, SeenSlot
 from schemas.weights import ReferenceWeights, UnreferenceWeights
+from schemas.weights_users import slot_user, user_of_model, user_of_slot
 
 ATTEMPTS = 4
 
@@ -77,13 +76,13 @@ class References:
                 raise
             if registered(await self.model(context.namespace, use.model)) is None:
                 raise model_gone(use.model) from refusal
-            await self.take(use.target, model_user(use.model), context)
+            await self.take(use.target, user_of_model(use.model), context)
             await self.take(use.target, by, context)
 
     async def match_model(self, model: str, target: str, context: Context) -> None:
         """Let the model rely on the target if its manifest says so, or while a slot relies on it
         through the model; and else not."""
-        by = model_user(model)
+        by = user_of_model(model)
         for _ in range(ATTEMPTS):
             known = registered(await self.model(context.namespace, model))
             owner = await self.owner(context.namespace, target)

@@ -11,9 +11,7 @@ from typing import assert_never
 from commands.decider import Decider
 from schemas.job import DeleteSpec, InstallSpec
 from schemas.message import Rejected
-from schemas.model import weights_user
 from schemas.names import weights_id
-from schemas.runtime import slot_user
 from schemas.weights import (
     AGGREGATE,
     RecordCorrupted,
@@ -37,6 +35,7 @@ from schemas.weights import (
     WeightsUnreferenced,
     WeightsVerified,
 )
+from schemas.weights_users import slot_user, user_of_model
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def _refuse_in_use(target: str, users: frozenset[str], done: str) -> None:
 
 def _is_model(user: str) -> bool:
     """Whether this is a model of the catalog, which may have its weights replaced under it."""
-    return user == weights_user(user.partition("/")[2])
+    return user == user_of_model(user.partition("/")[2])
 
 
 def _claimed(weights: Weights, target: str, job: str) -> WeightsReserved:
@@ -234,7 +233,7 @@ def _reference(weights: Weights, target: str, by: str) -> Sequence[WeightsEvent]
 
 def _refuse_slot(weights: Weights, target: str, model: str) -> None:
     """A slot relies on weights through a model that does, and on whole ones only."""
-    if weights_user(model) not in weights.references:
+    if user_of_model(model) not in weights.references:
         raise Rejected("unreferenced_model", f"model {model} does not rely on {target}")
     if weights.installed is not None:
         refuse_corrupted(weights.installed, target)
@@ -253,7 +252,7 @@ def refuse_corrupted(installed: Installed, target: str) -> None:
 
 def _unreference(weights: Weights, target: str, by: str) -> Sequence[WeightsEvent]:
     users = [slot_user(user) for user in weights.references]
-    slots = sorted(user.slot for user in users if user.slot and by == weights_user(user.model))
+    slots = sorted(user.slot for user in users if user.slot and by == user_of_model(user.model))
     if slots:
         model, where = by.partition("/")[2], ", ".join(slots)
         raise Rejected(

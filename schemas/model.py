@@ -55,8 +55,3 @@ class Registered(Value):
 
     manifest: Manifest
     version: int
-
-
-def weights_user(model: str) -> str:
-    """What a model is called among those who rely on weights."""
-    return f"model/{model}"

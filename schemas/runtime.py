@@ -7,7 +7,7 @@ format: add, never rename or repurpose.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from msgspec import Meta
 
@@ -391,20 +391,3 @@ class Slots(Protocol):
     async def all(self) -> list[tuple[str, str]]:
         """Namespace and name of every slot there ever was."""
         ...
-
-
-def weights_user(slot: str, model: str) -> str:
-    """What a slot with a model in it is called among those who rely on weights."""
-    return f"slot/{slot}/{model}"
-
-
-class SlotUser(NamedTuple):
-    slot: str = ""
-    model: str = ""
-
-
-def slot_user(user: str) -> SlotUser:
-    """Which slot and model that name stands for; empty when it is no slot's."""
-    kind, _, rest = user.partition("/")
-    slot, _, model = rest.partition("/")
-    return SlotUser(slot, model) if kind == "slot" and slot and model else SlotUser()

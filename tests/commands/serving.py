@@ -22,7 +22,6 @@ from schemas.job import DeleteSpec, InstallSpec
 from schemas.log import Dispatch, Outcome, Stream
 from schemas.manifest import Manifest, WeightsSource
 from schemas.message import Command, Context, Rejected
-from schemas.model import weights_user as model_user
 from schemas.names import name_id, weights_id
 from schemas.runtime import (
     CompleteActivation,
@@ -38,8 +37,8 @@ from schemas.runtime import (
     Strategy,
     Wish,
 )
-from schemas.runtime import weights_user as slot_user_of
 from schemas.weights import RecordDeleted, RecordInstalled, ReleaseWeights, ReserveWeights
+from schemas.weights_users import user_of_model, user_of_slot
 from tests.contract.logs import context
 
 S = "main"
@@ -186,13 +185,13 @@ class World:
             state = await self.slot(slot)
             for target, model in product(targets, models):
                 if relies_on(state, model, target):
-                    needed.add((target, slot_user_of(slot, model)))
-                    needed.add((target, model_user(model)))
+                    needed.add((target, user_of_slot(slot, model)))
+                    needed.add((target, user_of_model(model)))
         for model in models:
             known = registered(await self.log.load(Stream("default", "model", name_id(model))))
             target = known.manifest.weights.name if known is not None else ""
             if target and (await self.weights(target)).installed is not None:
-                needed.add((target, model_user(model)))
+                needed.add((target, user_of_model(model)))
         assert {(t, user) for t in targets for user in await self.users(t)} == needed
 
     async def _flight(self, slot: str) -> Flight:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from commands.weights import Weights, decider
 from schemas.job import DeleteSpec, FinishedFile, InstallSpec
 from schemas.message import Rejected
-from schemas.runtime import slot_user
 from schemas.weights import (
     RecordCorrupted,
     RecordDeleted,
@@ -26,6 +25,7 @@ from schemas.weights import (
     WeightsReleased,
     WeightsReserved,
 )
+from schemas.weights_users import slot_user
 
 T = "org/model"
 CODES = {"not_found", "conflict", "fenced", "unreferenced_model", "weights_corrupted"}

@@ -93,7 +93,7 @@ class References:
                 change = self.drop
             elif by not in owner.references and wanted and owner.installed is not None:
                 change = self.take
-            if change is None or not await granted(change(target, by, context)):
+            if change is None or not await allowed(change(target, by, context)):
                 return
         raise Rejected("busy", f"who relies on {target} kept changing")
 
@@ -167,7 +167,7 @@ def elapsed(seen: SeenSlot, at: datetime) -> int:
     return max(0, int((at - since).total_seconds() * 1000)) if since is not None else 0
 
 
-async def granted(change: Awaitable[Outcome]) -> bool:
+async def allowed(change: Awaitable[Outcome]) -> bool:
     """Whether the owner of the weights let it be."""
     try:
         await change

@@ -175,7 +175,8 @@ RuntimeCommand: TypeAlias = (
 
 
 class PhaseTime(Value):
-    """How long a phase took."""
+    """A phase in milliseconds: how long it took; or, among phases that are told as begun, when it
+    began, counted from the request."""
 
     phase: Phase
     ms: int

@@ -1,4 +1,4 @@
-"""The event log on NATS JetStream: the only module that knows its subjects, headers and sequences.
+"""The event log on NATS JetStream, and all that ever writes to it; `schemas/wire.py` has the words.
 
 One message is one commit, so a decision is recorded whole or not at all. One literal subject is
 one aggregate, so the last sequence on that subject is its optimistic lock.
@@ -32,6 +32,17 @@ from schemas.log import (
     new_commit,
 )
 from schemas.message import Context, Rejected
+from schemas.wire import (
+    ACTOR,
+    CAUSATION,
+    CORRELATION,
+    PREVIOUS,
+    TRACEPARENT,
+    TYPES,
+    WRITTEN,
+    stream_of,
+    subject_of,
+)
 
 IN_PROCESS = 10158
 """The same command is on its way already, and a cluster has yet to agree on it."""
@@ -39,13 +50,6 @@ NO_SPACE = frozenset({10023, 10047, 10077, 10122})
 """The stream is at its `max_bytes`, or the server at its own limit. A file system that is full
 gets no answer at all: the server says so in its own log only."""
 
-TYPES = "Mllm-Types"
-ACTOR = "Mllm-Actor"
-CORRELATION = "Mllm-Correlation"
-CAUSATION = "Mllm-Causation"
-WRITTEN = "Mllm-At"
-PREVIOUS = "Mllm-Previous"
-TRACEPARENT = "traceparent"
 PLAIN = re.compile(r"[!-$&-~]([ -$&-~]*[!-$&-~])?")
 
 MAX_HEADER_BYTES = 4 * 1024
@@ -70,7 +74,7 @@ class LogNames(msgspec.Struct, frozen=True):
 
     def subject(self, stream: Stream) -> str:
         """The one literal subject of an aggregate. Raises `Rejected` with `invalid`."""
-        return f"{self.root}.{stream.path}"
+        return subject_of(self.root, stream)
 
 
 def stream_config(names: LogNames, *, replicas: int, epoch: str, max_bytes: int) -> StreamConfig:
@@ -193,7 +197,8 @@ class JetStreamLog:
         while len(found) < total:
             part = await self._subjects(f"{self._names.root}.*.{aggregate}.*", len(found))
             total = part.total if part.state.subjects else 0
-            found += [(name.split(".")[-3], name.split(".")[-1]) for name in part.state.subjects]
+            streams = map(stream_of, part.state.subjects)
+            found += [(stream.namespace, stream.id) for stream in streams]
         return found
 
     async def _subjects(self, filter: str, offset: int) -> "_Subjects":
@@ -264,7 +269,7 @@ def _commit(message: Stored) -> Commit:
     command, _, subject = headers[Header.MSG_ID].rpartition("@")
     return Commit(
         position=message.position,
-        stream=Stream(*subject.split(".")[-3:]),
+        stream=stream_of(subject),
         at=datetime.fromisoformat(headers[WRITTEN]),
         command=unquote(command),
         actor=unquote(headers[ACTOR]),

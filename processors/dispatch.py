@@ -23,12 +23,11 @@ from schemas.job import Job, Look, Seen
 from schemas.log import LogUnavailable, decode_events
 from schemas.message import Context, Rejected
 from schemas.weights import WeightsReserved
+from schemas.wire import ACTOR, CORRELATION, TRACEPARENT, TYPES, stream_of
 
 DURABLE = "dispatch"
 BATCH = 64
 ACK_WAIT = 30.0
-TYPES, ACTOR, CORRELATION = "Mllm-Types", "Mllm-Actor", "Mllm-Correlation"
-TRACEPARENT = "traceparent"
 
 WAKES = frozenset(
     {
@@ -186,7 +185,7 @@ def wakes(message: Msg) -> Woken | None:
     types = tuple(headers.get(TYPES, "").split(","))
     if WAKES.isdisjoint(types):
         return None
-    namespace, aggregate, id = message.subject.split(".")[-3:]
+    namespace, aggregate, id = stream_of(message.subject)
     if aggregate == "job":
         return Woken(namespace, id)
     claims = [e for e in decode_events(message.data, types) if isinstance(e, WeightsReserved)]

@@ -25,6 +25,7 @@ from processors.fetch.errors import Fenced
 from processors.watchdog import alive
 from processors.work import QueueError, Taken, WorkSource
 from schemas.job import (
+    AGGREGATE,
     CompleteJob,
     ConfirmStop,
     FailAttempt,
@@ -33,8 +34,9 @@ from schemas.job import (
     StartAttempt,
 )
 from schemas.live import Tick
-from schemas.log import Dispatch, LogUnavailable
+from schemas.log import Dispatch, LogUnavailable, Stream
 from schemas.message import Context, Rejected
+from schemas.wire import subject_of
 
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 15.0
@@ -217,7 +219,8 @@ class Worker:
         await self._let_go(taken, attempt, result)
 
     def _subject(self, attempt: Attempt) -> str:
-        return f"{self._subjects}.{attempt.namespace}.job.{attempt.job.id}"
+        job = Stream(attempt.namespace, AGGREGATE, attempt.job.id)
+        return subject_of(self._subjects, job)
 
     async def _run(self, attempt: Attempt) -> Result:
         runner = self._runners[attempt.job.kind]

@@ -25,16 +25,7 @@ from nats.js.api import Header
 from cli.embedded import nats as embedded_nats
 from cli.embedded.child import Part
 from commands.decider import handle
-from commands.jetstream import (
-    ACTOR,
-    CORRELATION,
-    PREVIOUS,
-    TYPES,
-    WRITTEN,
-    JetStreamLog,
-    LogNames,
-    stream_config,
-)
+from commands.jetstream import JetStreamLog, LogNames, stream_config
 from commands.job import decider
 from schemas.job import (
     AGGREGATE,
@@ -47,6 +38,7 @@ from schemas.job import (
 )
 from schemas.log import Commit, Head, Stream, head
 from schemas.message import Context
+from schemas.wire import ACTOR, CORRELATION, PREVIOUS, TYPES, WRITTEN
 from tests.bench.figures import Bound, Figure, Measurement, median_ratio
 from tests.bench.report import table
 from tests.servers import Server, nats_server

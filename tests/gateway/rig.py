@@ -41,6 +41,7 @@ from processors.live import Live, LiveNames
 from processors.secrets import FileSecrets
 from projections import migrations, projection
 from projections.catalog import PROJECTIONS
+from schemas import wire
 from schemas.advice import Advisor
 from schemas.bearer import bearer_of, token_id_and_hash
 from schemas.facts import Facts
@@ -231,10 +232,10 @@ class Rig:
             data,
             headers={
                 "Nats-Msg-Id": f"{ULID()}@{subject}",
-                jetstream.TYPES: kind,
-                jetstream.ACTOR: "newer",
-                jetstream.CORRELATION: "c",
-                jetstream.WRITTEN: datetime.now(UTC).isoformat(),
+                wire.TYPES: kind,
+                wire.ACTOR: "newer",
+                wire.CORRELATION: "c",
+                wire.WRITTEN: datetime.now(UTC).isoformat(),
             },
         )
 

@@ -101,7 +101,7 @@ class Inspection:
         if found.known:
             return found.reason
         refresh = "a newer list may know it: mllm recommend compatibility --refresh"
-        if found.known is None or found.engine != "vllm":
+        if found.known is None or found.engine != VLLM:
             raise Warned(found.reason, refresh)
         raise Rejected("unsupported", found.reason, remedy=refresh)
 

@@ -5,7 +5,7 @@ A manifest can name one of them; what is run is the operator's word alone.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -13,14 +13,16 @@ from msgspec import Meta
 from schemas.facts import Format
 from schemas.names import END, Engine
 
-LLAMACPP, VLLM = "llamacpp", "vllm"
+BuiltIn: TypeAlias = Literal["llamacpp", "vllm"]
+LLAMACPP: Final = "llamacpp"
+VLLM: Final = "vllm"
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 EXTRA = "{extra}"
 PLACEHOLDERS = frozenset({"model", "port", "host", "name", "extra"})
 
 
-def suited(*, gguf: bool) -> str:
+def suited(*, gguf: bool) -> BuiltIn:
     """The engine on one machine for weights with a GGUF model among them, or without, where the
     manifest names none."""
     return LLAMACPP if gguf else VLLM

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from schemas import manifest, names
+from schemas.engine import LLAMACPP, VLLM
 
 KINDS: Mapping[str, str] = {
     names.MODEL + names.END: "letters, digits, dots, dashes and underscores, as in llama-3-8b",
@@ -22,7 +23,7 @@ KINDS: Mapping[str, str] = {
 OTHER_KINDS: Mapping[str, str] = {
     "target": "a name or org/name",
     "repo": "a repository of the Hub, as in org/name",
-    "runtime": "an engine's name, as in vllm or llama.cpp",
+    "runtime": f"an engine's name, as in {VLLM} or {LLAMACPP}",
 }
 """The same of patterns that belong to one field."""
 
@@ -31,7 +32,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "id": "What the model is called, in routes and verbs.",
         "weights": "Which weights it has.",
         "displayName": "What people call it.",
-        "runtime": "The engine: vllm, llama.cpp … Chosen by the weights when it is left out.",
+        "runtime": f"The engine: {VLLM}, {LLAMACPP} … Chosen by the weights when it is left out.",
         "engine": "What the engine is told.",
         "env": "The engine's environment.",
         "resources": "What each replica needs.",

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from processors.advice.memory import engine_of
 from schemas.advice import Architecture, Kind, Registry, Support
+from schemas.engine import LLAMACPP
 from schemas.facts import Facts
 from schemas.message import Value
 
@@ -132,10 +134,10 @@ def _entries(table: ast.Dict) -> Iterator[tuple[str, str]]:
 def support(facts: Facts, registry: Registry) -> Support:
     """Whether the engine that would serve the model knows its architecture."""
     name = facts.architecture
-    engine = "llama.cpp" if facts.format == "gguf" else "vllm"
+    engine = engine_of(facts)
     if not name:
         return Support(engine, "", None, "the files do not say what architecture it is")
-    if engine == "llama.cpp":
+    if engine == LLAMACPP:
         return _by_llama_cpp(name)
     found = next((one for one in registry.architectures if one.name == name), None)
     when = f"as of {registry.as_of}"
@@ -151,6 +153,6 @@ def support(facts: Facts, registry: Registry) -> Support:
 def _by_llama_cpp(name: str) -> Support:
     known = llama_cpp()
     if name in known.architectures:
-        return Support("llama.cpp", name, True, f"llama.cpp serves it, as of {known.as_of}")
+        return Support(LLAMACPP, name, True, f"llama.cpp serves it, as of {known.as_of}")
     why = f"llama.cpp did not list it as of {known.as_of}; a newer one may"
-    return Support("llama.cpp", name, False, why)
+    return Support(LLAMACPP, name, False, why)

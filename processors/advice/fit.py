@@ -6,7 +6,6 @@ from typing import NamedTuple
 from processors.advice.memory import (
     GIB,
     Cache,
-    Engine,
     Split,
     cache,
     cached_bytes,
@@ -16,6 +15,7 @@ from processors.advice.memory import (
     weights,
 )
 from schemas.advice import Fit, GpuProfile, Serving, Verdict
+from schemas.engine import LLAMACPP, VLLM, BuiltIn
 from schemas.facts import Facts
 from schemas.manifest import Manifest
 
@@ -119,7 +119,7 @@ def serving_of(manifest: Manifest) -> Serving:
     )
 
 
-def load(facts: Facts, gpu: GpuProfile, split: Split, serving: Serving, engine: Engine) -> Load:
+def load(facts: Facts, gpu: GpuProfile, split: Split, serving: Serving, engine: BuiltIn) -> Load:
     return Load(
         split,
         usable(gpu, serving, engine),
@@ -131,7 +131,7 @@ def load(facts: Facts, gpu: GpuProfile, split: Split, serving: Serving, engine: 
     )
 
 
-def splits(facts: Facts, engine: Engine) -> Iterator[Split]:
+def splits(facts: Facts, engine: BuiltIn) -> Iterator[Split]:
     """Ways to split a model, over ever more GPUs."""
     gpus = 1
     while gpus <= MOST_GPUS:
@@ -139,9 +139,9 @@ def splits(facts: Facts, engine: Engine) -> Iterator[Split]:
         gpus *= 2
 
 
-def split_over(facts: Facts, gpus: int, engine: Engine) -> Split:
+def split_over(facts: Facts, gpus: int, engine: BuiltIn) -> Split:
     """Within a machine by heads, as far as they can be divided; the rest by layers."""
-    if engine == "llama.cpp":
+    if engine == LLAMACPP:
         return Split(1, gpus)
     tensor = max(
         size for size in range(1, min(gpus, NODE) + 1) if gpus % size == 0 and divides(facts, size)
@@ -157,10 +157,10 @@ def divides(facts: Facts, size: int) -> bool:
     return bool(facts.kv_lora_rank or not heads or heads % size == 0 or size % heads == 0)
 
 
-def chosen(facts: Facts, serving: Serving, engine: Engine, usual: int) -> Split:
+def chosen(facts: Facts, serving: Serving, engine: BuiltIn, usual: int) -> Split:
     """As asked for, as far as that was said."""
     tensor, pipeline = serving.tensor_parallel, serving.pipeline_parallel
-    if engine == "vllm" and (tensor or pipeline):
+    if engine == VLLM and (tensor or pipeline):
         tensor = tensor or max(serving.gpus // max(pipeline, 1), 1)
         return Split(tensor, pipeline or max(serving.gpus // tensor, 1))
     return split_over(facts, serving.gpus or usual, engine)

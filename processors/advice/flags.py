@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from processors.advice.fit import fit, gib
-from processors.advice.memory import GIB, SAMPLED, UTILIZATION, Engine, engine_of
+from processors.advice.memory import GIB, SAMPLED, UTILIZATION, engine_of
 from schemas.advice import Fit, Flag, GpuProfile, Largest, Serving
+from schemas.engine import LLAMACPP, VLLM, BuiltIn
 from schemas.facts import Facts
 
 STEP = 256
@@ -24,15 +25,15 @@ class Case(NamedTuple):
     gpu: GpuProfile
     serving: Serving
     fit: Fit
-    engine: Engine
+    engine: BuiltIn
 
 
 def flags(facts: Facts, gpu: GpuProfile, serving: Serving, found: Fit) -> tuple[Flag, ...]:
     """What to tell the engine that would serve the model."""
     case = Case(facts, gpu, serving, found, engine_of(facts))
     if found.verdict == "unknown":
-        return tuple(_numbers(case)) if case.engine == "vllm" else ()
-    return tuple(_llama(case) if case.engine == "llama.cpp" else _vllm(case))
+        return tuple(_numbers(case)) if case.engine == VLLM else ()
+    return tuple(_llama(case) if case.engine == LLAMACPP else _vllm(case))
 
 
 def _vllm(case: Case) -> Iterator[Flag]:
@@ -107,7 +108,7 @@ def utilization(share: float = 0.0) -> Flag:
     if share:
         why = "it is tight: as much of the card as can be, if nothing else runs on it"
     else:
-        share = UTILIZATION["vllm"]
+        share = UTILIZATION[VLLM]
         why = "vLLM's own default; less, if something else runs on the card"
     return Flag("--gpu-memory-utilization", f"{share:.2f}", why, "gpuMemoryUtilization")
 
@@ -163,7 +164,7 @@ def _general(gpu: GpuProfile) -> Iterator[Flag]:
 
 def largest(gpu: GpuProfile) -> tuple[Largest, ...]:
     """About how many parameters one card holds, with some room for keys and values."""
-    share = (gpu.memory * UTILIZATION["vllm"] - FIXED) * (1 - CACHE_SHARE)
+    share = (gpu.memory * UTILIZATION[VLLM] - FIXED) * (1 - CACHE_SHARE)
     return tuple(
         Largest("float16" if stored == "bfloat16" and not _has(gpu, stored) else stored, count)
         for stored, width in STORED.items()

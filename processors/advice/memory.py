@@ -4,12 +4,11 @@ Pure arithmetic on facts. Bytes are of one GPU, the fullest.
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from schemas.advice import GpuProfile, Serving
+from schemas.engine import LLAMACPP, VLLM, BuiltIn, suited
 from schemas.facts import Facts
-
-Engine: TypeAlias = Literal["vllm", "llama.cpp"]
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -44,7 +43,7 @@ UBATCH = 512
 """Tokens that llama.cpp computes at once."""
 
 LLAMA_RUNTIME = 512 * MIB
-UTILIZATION: Mapping[Engine, float] = {"vllm": 0.9, "llama.cpp": 0.95}
+UTILIZATION: Mapping[BuiltIn, float] = {VLLM: 0.9, LLAMACPP: 0.95}
 """The share of a card that is used: vLLM's own default; for llama.cpp, all but a margin for the
 driver and for others."""
 
@@ -77,9 +76,9 @@ class Cache(NamedTuple):
         return self.full * tokens + self.sliding * kept
 
 
-def engine_of(facts: Facts) -> Engine:
+def engine_of(facts: Facts) -> BuiltIn:
     """GGUF is llama.cpp's own format; what vLLM makes of it is experimental."""
-    return "llama.cpp" if facts.format == "gguf" else "vllm"
+    return suited(gguf=facts.format == "gguf")
 
 
 def weights(facts: Facts, split: Split, serving: Serving) -> int:
@@ -129,9 +128,9 @@ def cached_bytes(serving: Serving) -> tuple[int, int]:
     return CACHED[serving.kv_cache_dtype]
 
 
-def overhead(facts: Facts, gpu: GpuProfile, split: Split, engine: Engine) -> int:
+def overhead(facts: Facts, gpu: GpuProfile, split: Split, engine: BuiltIn) -> int:
     """What the engine itself takes, beside weights and cache."""
-    if engine == "llama.cpp":
+    if engine == LLAMACPP:
         logits = UBATCH * facts.vocabulary * 4
         return LLAMA_RUNTIME + logits + UBATCH * facts.hidden_size * BUFFERS * 4
     fixed = RUNTIME + GRAPHS + (COLLECTIVES if split.gpus > 1 else 0)
@@ -141,6 +140,6 @@ def overhead(facts: Facts, gpu: GpuProfile, split: Split, engine: Engine) -> int
     return fixed + activations + logits
 
 
-def usable(gpu: GpuProfile, serving: Serving, engine: Engine) -> int:
+def usable(gpu: GpuProfile, serving: Serving, engine: BuiltIn) -> int:
     share = serving.gpu_memory_utilization or UTILIZATION[engine]
     return int(gpu.memory * share)

@@ -151,7 +151,7 @@ MISTAKES: list[tuple[object, str]] = [
     (with_(license="\ud800"), "license: has half a character in it (a lone surrogate)"),
     (with_(license="a\nb"), "license: has to be one line of text"),
     (with_(license=date(2026, 1, 1)), "license: has to be text, not a date"),
-    (with_(runtime="../sh"), "runtime: has to be an engine's name, as in vllm or llama.cpp"),
+    (with_(runtime="../sh"), "runtime: has to be an engine's name, as in vllm or llamacpp"),
     (with_(weights={}), "weights: either target or repo has to be given"),
     (
         with_(weights={"target": "a", "repo": "b"}),

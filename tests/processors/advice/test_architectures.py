@@ -124,8 +124,8 @@ def test_an_address_that_does_not_answer_is_said() -> None:
         (Facts("safetensors", "NobodyForCausalLM"), "vllm", False),
         (Facts("safetensors", "MllamaForConditionalGeneration"), "vllm", False),
         (Facts("safetensors"), "vllm", None),
-        (Facts("gguf", "qwen2"), "llama.cpp", True),
-        (Facts("gguf", "nobody"), "llama.cpp", False),
+        (Facts("gguf", "qwen2"), "llamacpp", True),
+        (Facts("gguf", "nobody"), "llamacpp", False),
     ],
 )
 def test_support_is_by_the_engine_that_would_serve(

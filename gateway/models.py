@@ -30,7 +30,7 @@ from gateway.registered import Registry, known
 from projections import models as rows
 from projections import statuses
 from projections.rows import Part
-from schemas.advice import Compatibility, Serving
+from schemas.advice import Compatibility, serving_of
 from schemas.api.models import (
     AliasSet,
     Applied,
@@ -173,7 +173,7 @@ class ModelRoutes(Controller):
         """Say whether a model fits on a kind of card, how that was reckoned, and what helps."""
         row = await Registry(ports.log).get(caller.namespace, id)
         facts = await _facts(ports, caller.namespace, row.manifest)
-        return await ports.advisor.compatibility(facts, gpu_type, _serving(row.manifest))
+        return await ports.advisor.compatibility(facts, gpu_type, serving_of(row.manifest))
 
     @put("/{id:str}", opt=needs("catalog:write"), responses=NEW)
     async def apply(
@@ -253,16 +253,3 @@ async def _facts(ports: Ports, namespace: str, manifest: Manifest) -> Facts:
         return (await ports.advisor.model_info(weights.repo, weights.revision)).facts
     text = f"no weights are installed as {weights.name}"
     raise Rejected("weights_not_installed", text, remedy="install them first")
-
-
-def _serving(manifest: Manifest) -> Serving:
-    engine = manifest.engine
-    return Serving(
-        gpus=manifest.resources.gpus,
-        tensor_parallel=engine.tensor_parallel_size if manifest.resources.gpus else 0,
-        pipeline_parallel=engine.pipeline_parallel_size if manifest.resources.gpus else 0,
-        context=engine.max_model_len or 0,
-        dtype=engine.dtype,
-        kv_cache_dtype=engine.kv_cache_dtype,
-        gpu_memory_utilization=engine.gpu_memory_utilization or 0.0,
-    )

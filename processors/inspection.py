@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from processors.advice.architectures import support
-from processors.advice.fit import serving_of
-from schemas.advice import Advisor
+from schemas.advice import Advisor, serving_of
 from schemas.checks import Capacity, Check
 from schemas.engine import LLAMACPP, VLLM
 from schemas.manifest import Manifest

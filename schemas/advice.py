@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from msgspec import Meta
 
 from schemas.facts import Facts
-from schemas.manifest import Dtype, KvCacheDtype
+from schemas.manifest import Dtype, KvCacheDtype, Manifest
 from schemas.message import Value
 
 Segment: TypeAlias = Literal["data-center", "workstation", "consumer", "unknown"]
@@ -54,6 +54,25 @@ class Serving(Value):
     dtype: Dtype = "auto"
     kv_cache_dtype: KvCacheDtype = "auto"
     gpu_memory_utilization: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+def serving_of(manifest: Manifest) -> Serving:
+    """How a manifest asks for its model to be served.
+
+    One that asks for no GPU, and is parallel over none, leaves to us over how many it is split.
+    """
+    told, gpus = manifest.engine, manifest.resources.gpus
+    tensor, pipeline = told.tensor_parallel_size, told.pipeline_parallel_size
+    split = gpus > 0 or tensor * pipeline > 1
+    return Serving(
+        gpus=gpus,
+        tensor_parallel=tensor if split else 0,
+        pipeline_parallel=pipeline if split else 0,
+        context=told.max_model_len or 0,
+        dtype=told.dtype,
+        kv_cache_dtype=told.kv_cache_dtype,
+        gpu_memory_utilization=told.gpu_memory_utilization or 0.0,
+    )
 
 
 class Fit(Value):

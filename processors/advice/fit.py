@@ -17,7 +17,6 @@ from processors.advice.memory import (
 from schemas.advice import Fit, GpuProfile, Serving, Verdict
 from schemas.engine import LLAMACPP, VLLM, BuiltIn
 from schemas.facts import Facts
-from schemas.manifest import Manifest
 
 USUAL_CONTEXT = 8192
 """Tokens to plan for when nobody says how many, of a model that can do more."""
@@ -102,20 +101,6 @@ def fit(facts: Facts, gpu: GpuProfile, serving: Serving | None = None) -> Fit:
         least_gpus=least if facts.weight_bytes else 0,
         arithmetic=tuple(arithmetic(facts, gpu, found, serving)),
         notes=tuple(notes(facts, gpu, split, least)),
-    )
-
-
-def serving_of(manifest: Manifest) -> Serving:
-    """How a manifest asks for its model to be served."""
-    told = manifest.engine
-    return Serving(
-        gpus=max(manifest.resources.gpus, told.tensor_parallel_size * told.pipeline_parallel_size),
-        tensor_parallel=told.tensor_parallel_size,
-        pipeline_parallel=told.pipeline_parallel_size,
-        context=told.max_model_len or 0,
-        dtype=told.dtype,
-        kv_cache_dtype=told.kv_cache_dtype,
-        gpu_memory_utilization=told.gpu_memory_utilization or 0.0,
     )
 
 

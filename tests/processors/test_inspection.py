@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from processors.inspection import Inspection
 from schemas.checks import CHECKS, Capacity, Check, Holder
-from schemas.manifest import Manifest, Resources, WeightsSource
+from schemas.manifest import EngineArguments, Manifest, Resources, WeightsSource
+from schemas.manifest_reading import written
 from schemas.weights import Holding
 from schemas.workloads import Node
-from tests.gateway.worlds import Advice
+from tests.gateway.rig import gateway
+from tests.gateway.worlds import CARD, FACTS, Advice
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 WANTS_TWO = Manifest("m", WeightsSource("org/m"), resources=Resources(gpus=2))
@@ -41,10 +44,30 @@ class World:
         return Capacity(manifest.resources.gpus, free, 4, tuple(held))
 
     async def nodes(self) -> Sequence[Node]:
-        return []
+        return [Node("node-1", True, 4, 4, CARD.name)]
 
 
 HELD = Holding("org/m", "s1", "org/m", "main", "c0ffee", "k1", 1, 1, NOON)
+
+
+async def test_a_manifest_is_validated_as_it_is_weighed_against_a_card(
+    nats_url: str, stream_prefix: str, tmp_path: Path
+) -> None:
+    async def holding(namespace: str, target: str) -> Holding | None:
+        return replace(HELD, facts=FACTS)
+
+    weights = WeightsSource(repo="org/m")
+    async with gateway(nats_url, stream_prefix, tmp_path) as gate:
+        inspection = Inspection(holding, gate.advice, World())
+        for gpus, tensor in ((1, 1), (2, 2), (4, 1), (1, 2)):
+            engine = EngineArguments(tensor_parallel_size=tensor)
+            said = Manifest("m", weights, engine=engine, resources=Resources(gpus=gpus))
+            await gate.ask("PUT", "/models/m", json=written(said))
+            await inspection.check(said, "default")
+            await gate.get("/models/m/compatibility", gpuType=CARD.type)
+            validated, weighed = gate.advice.asked
+            assert validated == weighed
+            gate.advice.asked.clear()
 
 
 async def check_of(name: str, world: World, held: Holding = HELD, slot: str = "") -> Check:

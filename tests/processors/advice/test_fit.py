@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from processors.advice.fit import fit, serving_of
+from processors.advice.fit import fit
 from processors.advice.gpus import find, shipped
 from processors.advice.memory import GIB, Split, cache, weights
 from processors.facts.reading import read_facts
-from schemas.advice import GpuProfile, Serving
+from schemas.advice import GpuProfile, Serving, serving_of
 from schemas.facts import Facts
 from schemas.manifest import EngineArguments, Manifest, Resources, WeightsSource
 from tests.processors.facts.headers import T, folder, gguf_header, write_model, write_sparse
@@ -224,6 +224,13 @@ def test_of_nothing_nothing_is_known() -> None:
     assert found.notes
 
 
+def asking(gpus: int, tensor: int = 1, pipeline: int = 1) -> Serving:
+    engine = EngineArguments(tensor_parallel_size=tensor, pipeline_parallel_size=pipeline)
+    return serving_of(
+        Manifest("m", WeightsSource("org/m"), engine=engine, resources=Resources(gpus=gpus))
+    )
+
+
 def test_a_manifest_says_how_it_is_to_be_served() -> None:
     manifest = Manifest(
         id="m",
@@ -236,3 +243,30 @@ def test_a_manifest_says_how_it_is_to_be_served() -> None:
 
     assert (asked.gpus, asked.tensor_parallel, asked.pipeline_parallel) == (4, 2, 2)
     assert asked.context == 99
+
+
+def test_a_manifest_that_asks_for_no_gpu_is_reckoned_on_as_few_as_will_do(
+    known: Mapping[str, Facts],
+) -> None:
+    found = fit(known["Mixtral-8x7B"], gpu("h100"), asking(0))
+
+    assert (found.verdict, found.gpus) == ("fits", 2)
+
+
+def test_a_manifest_that_is_parallel_is_reckoned_so_whatever_gpus_it_asks_for(
+    known: Mapping[str, Facts],
+) -> None:
+    for gpus in (0, 1, 4):
+        found = fit(known["Llama-3-8B"], gpu("h100"), asking(gpus, tensor=2, pipeline=2))
+        assert (found.tensor_parallel, found.pipeline_parallel) == (2, 2)
+
+
+def test_gpus_that_vllm_is_not_told_to_use_hold_nothing(known: Mapping[str, Facts]) -> None:
+    assert fit(known["Mixtral-8x7B"], gpu("h100"), asking(4)).verdict == "does-not-fit"
+
+
+def test_llama_cpp_has_the_gpus_that_are_asked_for_and_no_more(known: Mapping[str, Facts]) -> None:
+    facts = known["Qwen2.5-7B-Q4_K_M"]
+
+    assert fit(facts, gpu("h100"), asking(1, tensor=2)).gpus == 1
+    assert fit(facts, gpu("h100"), asking(3)).gpus == 3

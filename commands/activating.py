@@ -13,11 +13,12 @@ from commands.decider import granted
 from commands.looking import seen_slot, slot_history
 from commands.references import References, Use, elapsed, model_gone, registered
 from commands.weights import Installed, refuse_corrupted
-from schemas.checks import Capacity, Inspector
+from schemas.checks import Inspector
 from schemas.log import Dispatch, EventLog, Outcome
-from schemas.manifest import Manifest, WeightsSource
+from schemas.manifest import Manifest
 from schemas.message import Context, Rejected
 from schemas.model import Registered
+from schemas.remedies import install, too_few_gpus
 from schemas.runtime import (
     ActivateModel,
     DeactivateSlot,
@@ -130,7 +131,7 @@ class Activations:
                 "weights_not_installed",
                 f"{manifest.id} needs the weights {target}, which are not installed",
                 target=target,
-                remedy=_install(manifest.weights),
+                remedy=install(manifest.weights),
             )
         refuse_corrupted(owner.installed, target)
         return owner.installed
@@ -156,8 +157,8 @@ class Activations:
         room = wish.slot if wish.preempt or wish.strategy == "direct" else ""
         capacity = await self._inspector.capacity(manifest, context.namespace, slot=room)
         if capacity.wanted > capacity.free:
-            remedy = "" if room else await self._making_room(manifest, wish, context)
-            raise _no_capacity(manifest, capacity, remedy)
+            makes_room = not room and await self._makes_room(manifest, wish, context)
+            raise too_few_gpus(manifest.id, capacity, wish.slot if makes_room else "")
         checks = await self._inspector.check(manifest, context.namespace, slot=room)
         failed = [check for check in checks if check.outcome == "fail"]
         if failed:
@@ -169,14 +170,11 @@ class Activations:
                 remedy=failed[0].remedy,
             )
 
-    async def _making_room(self, manifest: Manifest, wish: Wish, context: Context) -> str:
-        """What makes room, if taking down who serves in the slot now is enough."""
+    async def _makes_room(self, manifest: Manifest, wish: Wish, context: Context) -> bool:
+        """Whether taking down who serves in the slot now is enough."""
         assert self._inspector is not None
         alone = await self._inspector.capacity(manifest, context.namespace, slot=wish.slot)
-        if alone.wanted > alone.free:
-            return ""
-        again = f"mllm runtime activate {manifest.id} --slot {wish.slot} --preempt"
-        return f"let the current model make room: {again}"
+        return alone.wanted <= alone.free
 
 
 def _activation(wish: Wish, known: Registered, installed: Installed) -> ActivateModel:
@@ -203,25 +201,3 @@ def _comes_back(slot: SlotState) -> Sequence[Served]:
     else:
         back = slot.flight.before.current if slot.flight.before is not None else None
     return [back] if back is not None else []
-
-
-def _install(source: WeightsSource) -> str:
-    """What brings the weights."""
-    named = f" --target {source.target}" if source.target not in ("", source.repo) else ""
-    revision = f" --revision {source.revision}" if source.revision != "main" else ""
-    return f"mllm weights install {source.repo or 'REPO'}{revision}{named}"
-
-
-def _no_capacity(manifest: Manifest, capacity: Capacity, remedy: str) -> Rejected:
-    holders = ", ".join(f"{one.name} ({one.gpus})" for one in capacity.holders)
-    held = f"; held by {holders}" if holders else ""
-    return Rejected(
-        "no_capacity",
-        f"{manifest.id} needs {capacity.wanted} GPUs, {capacity.free} of {capacity.total} are free"
-        + held,
-        wanted=capacity.wanted,
-        free=capacity.free,
-        total=capacity.total,
-        holders=msgspec.to_builtins(capacity.holders),
-        remedy=remedy or "free them, or ask for fewer in `resources.gpus`",
-    )

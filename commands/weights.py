@@ -12,6 +12,7 @@ from commands.decider import Decider
 from schemas.job import DeleteSpec, InstallSpec
 from schemas.message import Rejected
 from schemas.names import weights_id
+from schemas.remedies import install_again
 from schemas.weights import (
     AGGREGATE,
     RecordCorrupted,
@@ -47,6 +48,7 @@ class Installed:
     manifest: str
     store: str
     repo: str = ""
+    revision: str = "main"
     corrupted: tuple[str, ...] = ()
 
 
@@ -246,7 +248,7 @@ def refuse_corrupted(installed: Installed, target: str) -> None:
             "weights_corrupted",
             f"{target} is not what was installed: {', '.join(paths[:3])}",
             files=paths,
-            remedy=f"mllm weights install {installed.repo} --target {target} --overwrite",
+            remedy=install_again(installed.repo, installed.revision, target),
         )
 
 
@@ -273,8 +275,8 @@ def evolve(weights: Weights, event: WeightsEvent) -> Weights:
             return replace(weights, claim=None, parts=0)
         case WeightsFiles(part=part):
             return replace(weights, parts=part)
-        case WeightsInstalled(job=job, key=key, manifest=manifest, store=store, repo=repo):
-            return replace(weights, installed=Installed(job, key, manifest, store, repo))
+        case WeightsInstalled():
+            return replace(weights, installed=_installed(event))
         case WeightsReferenced(by=by):
             return replace(weights, references=weights.references | {by})
         case WeightsUnreferenced(by=by):
@@ -287,6 +289,17 @@ def evolve(weights: Weights, event: WeightsEvent) -> Weights:
             return _found(weights, paths)
         case _:
             assert_never(event)
+
+
+def _installed(event: WeightsInstalled) -> Installed:
+    return Installed(
+        job=event.job,
+        key=event.key,
+        manifest=event.manifest,
+        store=event.store,
+        repo=event.repo,
+        revision=event.revision,
+    )
 
 
 def _found(weights: Weights, corrupted: tuple[str, ...]) -> Weights:

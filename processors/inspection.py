@@ -14,6 +14,7 @@ from schemas.checks import Capacity, Check
 from schemas.engine import LLAMACPP, VLLM
 from schemas.manifest import Manifest
 from schemas.message import Rejected
+from schemas.remedies import install, install_again, too_few_gpus
 from schemas.weights import Holding, Holdings
 from schemas.workloads import Node
 
@@ -110,13 +111,7 @@ class Inspection:
             return "asks for none"
         if capacity.wanted <= capacity.free:
             return f"{capacity.wanted} wanted, {capacity.free} of {capacity.total} free"
-        holders = ", ".join(f"{held.name} holds {held.gpus}" for held in capacity.holders)
-        raise Rejected(
-            "no_capacity",
-            f"{capacity.wanted} wanted, {capacity.free} of {capacity.total} free"
-            + (f"; {holders}" if holders else ""),
-            remedy=_free_some(capacity, slot),
-        )
+        raise too_few_gpus(manifest.id, capacity, "" if slot else _makes_room(capacity))
 
     async def _memory(self, manifest: Manifest, holding: Holding | None) -> str:
         if not manifest.resources.gpus:
@@ -150,13 +145,10 @@ class Inspection:
                 raise Rejected("too_big", text, remedy="more GPUs, or a shorter maxModelLen")
 
 
-def _free_some(capacity: Capacity, slot: str) -> str:
-    """What to do about too few GPUs. What is in `slot` was counted as gone already."""
+def _makes_room(capacity: Capacity) -> str:
+    """A slot whose model holds as many GPUs as are short; empty when there is none."""
     least = capacity.wanted - capacity.free
-    enough = [one.slot for one in capacity.holders if one.slot and one.gpus >= least]
-    if slot or not enough:
-        return "free them, or ask for fewer"
-    return f"free them, ask for fewer, or take the place of what is in {enough[0]} (--preempt)"
+    return next((one.slot for one in capacity.holders if one.slot and one.gpus >= least), "")
 
 
 async def _asked(name: str, question: Awaitable[str]) -> Check:
@@ -178,14 +170,14 @@ async def _weights(manifest: Manifest, holding: Holding | None) -> str:
         raise Rejected(
             "weights_not_installed",
             f"no weights are installed as {source.name}",
-            remedy=f"mllm weights install {source.repo or 'REPO'} --target {source.name}",
+            remedy=install(source),
         )
     if holding.corrupted:
         raise Rejected(
             "weights_corrupted",
             f"{len(holding.corrupted)} files of {source.name} are not as installed:"
             f" {', '.join(holding.corrupted[:3])}",
-            remedy=f"mllm weights install {holding.repo} --target {source.name} --overwrite",
+            remedy=install_again(holding.repo, holding.revision, source.name),
         )
     if source.repo and holding.repo != source.repo:
         text = f"{source.name} holds {holding.repo}, not {source.repo}"

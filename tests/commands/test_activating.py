@@ -433,7 +433,10 @@ async def test_a_slot_relies_on_what_it_brings_back_from_nothing(serving: World)
     assert await serving.users(ONE) == {"model/one", "slot/main/one"}
 
 
-PREEMPT = "let the current model make room: mllm runtime activate one --slot main --preempt"
+PREEMPT = (
+    "free them, ask for fewer in `resources.gpus`, or take the place of what is in main:"
+    " mllm runtime activate one --slot main --preempt"
+)
 OTHERWISE = "free them, or ask for fewer in `resources.gpus`"
 
 

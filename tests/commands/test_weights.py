@@ -52,9 +52,11 @@ def installs(job: str, manifest: str = "m1", part: int = 1, of: int = 1) -> Reco
     return RecordInstalled(T, job, manifest, 3, part, of, FILES, ("x.bin",))
 
 
-def installed(job: str, key: str = "k1", manifest: str = "m1") -> WeightsInstalled:
+def installed(
+    job: str, key: str = "k1", manifest: str = "m1", revision: str = "main"
+) -> WeightsInstalled:
     return WeightsInstalled(
-        T, job, manifest, key, "s1", "org/model", "main", "c0ffee", 2, 3, "mit", ("x.bin",)
+        T, job, manifest, key, "s1", "org/model", revision, "c0ffee", 2, 3, "mit", ("x.bin",)
     )
 
 
@@ -291,7 +293,7 @@ def test_a_slot_does_not_rely_on_weights_that_are_not_what_was_installed() -> No
     corrupted = given(*RELIED_ON, WeightsCorrupted(T, J2, ("a", "b")))
     refusal = {
         "files": ("a", "b"),
-        "remedy": "mllm weights install org/model --target org/model --overwrite",
+        "remedy": "mllm weights install org/model --overwrite",
     }
     corrupted.when(ReferenceWeights(T, SLOT)).then_rejected("weights_corrupted", **refusal)
     corrupted.when(ReferenceWeights(T, "model/other")).then(WeightsReferenced(T, "model/other"))
@@ -299,6 +301,16 @@ def test_a_slot_does_not_rely_on_weights_that_are_not_what_was_installed() -> No
     found_whole.when(ReferenceWeights(T, SLOT)).then(WeightsReferenced(T, SLOT))
     replaced = given(*corrupted.history, REPLACING).when(installs(J2, "m2")).and_then()
     replaced.when(ReferenceWeights(T, SLOT)).then(WeightsReferenced(T, SLOT))
+
+
+def test_corrupted_weights_are_to_be_installed_again_at_their_own_revision() -> None:
+    pinned = (*HELD, installed(J1, revision="v2"), WeightsReleased(T, J1))
+    corrupted = given(*pinned, WeightsReferenced(T, MODEL), WeightsCorrupted(T, J2, ("a",)))
+    corrupted.when(ReferenceWeights(T, SLOT)).then_rejected(
+        "weights_corrupted",
+        files=("a",),
+        remedy="mllm weights install org/model --revision v2 --overwrite",
+    )
 
 
 def test_weights_are_replaced_under_a_model_and_not_under_a_slot() -> None:

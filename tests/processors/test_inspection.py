@@ -70,11 +70,17 @@ async def test_a_manifest_is_validated_as_it_is_weighed_against_a_card(
             gate.advice.asked.clear()
 
 
-async def check_of(name: str, world: World, held: Holding = HELD, slot: str = "") -> Check:
+async def check_of(
+    name: str,
+    world: World,
+    held: Holding | None = HELD,
+    slot: str = "",
+    manifest: Manifest = WANTS_TWO,
+) -> Check:
     async def holding(namespace: str, target: str) -> Holding | None:
         return held
 
-    checks = await Inspection(holding, Advice(), world).check(WANTS_TWO, "default", slot=slot)
+    checks = await Inspection(holding, Advice(), world).check(manifest, "default", slot=slot)
     return next(check for check in checks if check.name == name)
 
 
@@ -94,9 +100,9 @@ STRANGER = Holder("another namespace", 4)
 @pytest.mark.parametrize(
     ("world", "slot", "remedy"),
     [
-        (World(BOB, ALICE), "", "take the place of what is in alice (--preempt)"),
-        (World(BOB, STRANGER), "", "or ask for fewer"),
-        (World(STRANGER, BOB), "bob", "or ask for fewer"),
+        (World(BOB, ALICE), "", "in alice: mllm runtime activate m --slot alice --preempt"),
+        (World(BOB, STRANGER), "", "or ask for fewer in `resources.gpus`"),
+        (World(STRANGER, BOB), "bob", "or ask for fewer in `resources.gpus`"),
     ],
 )
 async def test_taking_a_place_is_advised_only_where_it_frees_gpus_enough(
@@ -121,3 +127,28 @@ async def test_what_was_only_hashed_at_its_install_is_not_said_to_be_verified(
     held = replace(HELD, verified_at=verified_at)
 
     assert (await check_of("weights", World(), held)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        (WeightsSource(repo="o/r"), "mllm weights install o/r"),
+        (WeightsSource(repo="o/r", revision="v2"), "mllm weights install o/r --revision v2"),
+        (WeightsSource("mine", "o/r"), "mllm weights install o/r --target mine"),
+        (WeightsSource("mine"), "mllm weights install REPO --target mine"),
+    ],
+)
+async def test_weights_that_are_missing_are_to_be_installed_as_the_manifest_names_them(
+    source: WeightsSource, remedy: str
+) -> None:
+    check = await check_of("weights", World(), None, manifest=Manifest("m", source))
+
+    assert (check.outcome, check.remedy) == ("fail", remedy)
+
+
+async def test_corrupted_weights_are_to_be_installed_again_at_their_own_revision() -> None:
+    held = replace(HELD, revision="v2", corrupted=("a.bin",))
+
+    check = await check_of("weights", World(), held)
+
+    assert check.remedy == "mllm weights install org/m --revision v2 --overwrite"

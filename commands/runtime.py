@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from commands.decider import Decider
 from commands.flights import alike, busy, moved_on, not_ready, place_of, times
+from commands.slot import came_to_nothing, completed, deactivated, entered, fly, requested
 from schemas.message import Rejected
 from schemas.runtime import (
     AGGREGATE,
@@ -22,7 +23,6 @@ from schemas.runtime import (
     ActivationRequested,
     ActivationRolledBack,
     ActivationStarted,
-    Before,
     CompleteActivation,
     CompleteDeactivation,
     DeactivateSlot,
@@ -36,7 +36,6 @@ from schemas.runtime import (
     FailDeactivation,
     Flight,
     Phase,
-    PhaseTime,
     PromoteCandidate,
     Promoted,
     ReportDrift,
@@ -51,8 +50,6 @@ from schemas.runtime import (
 )
 
 AFTER_SWITCH: frozenset[Phase] = frozenset({"drain", "remove"})
-LEAVING_KEPT = 8
-"""Of a slot whose activations fail again and again: what else is left there is found by looking."""
 
 
 def decide(slot: SlotState, command: RuntimeCommand) -> Sequence[RuntimeEvent]:
@@ -313,111 +310,31 @@ def _report_drift(slot: SlotState, command: ReportDrift) -> Sequence[RuntimeEven
 def evolve(slot: SlotState, event: RuntimeEvent) -> SlotState:
     match event:
         case ActivationRequested():
-            return replace(slot, slot=event.slot, flight=_requested(event))
+            return replace(slot, slot=event.slot, flight=requested(event))
         case ActivationStarted():
-            return _fly(slot, started=True)
+            return fly(slot, started=True)
         case ActivationPhase():
-            return _entered(slot, event)
+            return entered(slot, event)
         case ActivationCompleted():
-            return _completed(slot)
+            return completed(slot)
         case ActivationFailed():
-            return _without(slot)
+            return came_to_nothing(slot)
         case ActivationRolledBack():
             return slot
         case DeactivationStarted(deactivation=id, by=by):
             return replace(slot, deactivation=Deactivation(id, by))
         case DeactivationCompleted():
-            return _deactivated(slot)
+            return deactivated(slot)
         case DeactivationFailed():
             return replace(slot, deactivation=None)
         case Promoted():
-            return _fly(slot, promoted=True)
+            return fly(slot, promoted=True)
         case Scaled(replicas=replicas):
             return replace(slot, replicas=replicas)
         case DriftDetected(fields=fields, corrected=corrected):
             return replace(slot, drift=() if corrected else fields)
         case _:
             assert_never(event)
-
-
-def _requested(event: ActivationRequested) -> Flight:
-    return Flight(
-        served=event.served,
-        strategy=event.strategy,
-        by=event.by,
-        preempt=event.preempt,
-        hold=event.hold,
-        back=event.back,
-        timeout=event.timeout,
-    )
-
-
-def _fly(slot: SlotState, **changes: object) -> SlotState:
-    assert slot.flight is not None
-    return replace(slot, flight=replace(slot.flight, **changes))
-
-
-def _entered(slot: SlotState, event: ActivationPhase) -> SlotState:
-    assert slot.flight is not None
-    begun = (*slot.flight.phases, PhaseTime(event.phase, event.ms))
-    if event.phase != "switch":
-        stopped = slot.stopped or event.phase == "stop"
-        return replace(_fly(slot, phases=begun), stopped=stopped)
-    before = Before(slot.current, slot.previous, slot.replicas, slot.drift)
-    return replace(
-        _fly(slot, phases=begun, before=before),
-        current=slot.flight.served,
-        previous=slot.current,
-        leaving=_left(slot.leaving, slot.current),
-        replicas=None,
-        drift=(),
-        stopped=False,
-    )
-
-
-def _left(leaving: tuple[Served, ...], gone: Served | None) -> tuple[Served, ...]:
-    return (*leaving, gone)[-LEAVING_KEPT:] if gone is not None else leaving
-
-
-def _completed(slot: SlotState) -> SlotState:
-    assert slot.flight is not None
-    assert slot.flight.before is not None
-    assert slot.current is not None
-    former = (slot.previous, slot.flight.before.previous)
-    others = (one for one in former if one is not None and not alike(one, slot.current))
-    return replace(slot, flight=None, previous=next(others, None), leaving=())
-
-
-def _without(slot: SlotState) -> SlotState:
-    """The slot as it was before its activation, whose candidate is to go."""
-    assert slot.flight is not None
-    served, before = slot.flight.served, slot.flight.before
-    ended = replace(slot, flight=None, leaving=_left(slot.leaving, served))
-    if before is None:
-        return ended
-    stays = before.current.id if before.current is not None else ""
-    return replace(
-        ended,
-        current=before.current,
-        previous=before.previous,
-        leaving=tuple(gone for gone in ended.leaving if gone.id != stays),
-        replicas=before.replicas,
-        drift=before.drift,
-        stopped=True,
-    )
-
-
-def _deactivated(slot: SlotState) -> SlotState:
-    return replace(
-        slot,
-        current=None,
-        previous=slot.current,
-        deactivation=None,
-        leaving=_left((), slot.current),
-        replicas=None,
-        drift=(),
-        stopped=False,
-    )
 
 
 decider = Decider(AGGREGATE, SlotState(), decide, evolve, lambda command: command.slot)

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from commands.flights import relies_on
-from commands.runtime import LEAVING_KEPT, decider
+from commands.runtime import decider
+from commands.slot import LEAVING_KEPT
 from schemas.manifest import Manifest, Replicas, WeightsSource
 from schemas.runtime import (
     ActivateModel,

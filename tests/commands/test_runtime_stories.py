@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import get_args
 
-from commands.runtime import LEAVING_KEPT, decider
+from commands.runtime import decider
+from commands.slot import LEAVING_KEPT
 from schemas.manifest import Manifest, Replicas, WeightsSource
 from schemas.message import Rejected
 from schemas.runtime import (

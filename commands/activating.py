@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from commands import runtime
+from commands import runtime, status
 from commands.cataloging import Catalog
 from commands.decider import granted
 from commands.looking import seen_slot, slot_history
 from commands.references import References, Use, elapsed, model_gone, registered
 from commands.weights import Installed, refuse_corrupted
 from schemas.checks import Inspector
-from schemas.log import Dispatch, EventLog, Outcome
+from schemas.log import Dispatch, EventLog, Outcome, Stream
 from schemas.manifest import Manifest
 from schemas.message import Context, Rejected
 from schemas.model import Registered
@@ -49,7 +49,7 @@ class Activations:
 
     async def activate(self, wish: Wish, context: Context) -> Outcome:
         """Let a model serve. Nothing happens when it does already, or is about to; one that is
-        scaled to nothing does not.
+        scaled to nothing, or was last seen to be gone or to have failed, does not.
 
         Raises `Rejected`: `not_found`, `weights_not_installed`, `weights_corrupted`,
         `invalid_model`, `no_capacity`; `conflict`, with who activates or deactivates what.
@@ -58,11 +58,32 @@ class Activations:
         if done := granted(history, context):
             return Outcome(history, done)
         known = await self._catalog.find(context.namespace, wish.model)
-        command = _activation(wish, known, await self._installed(known.manifest, context))
-        if not runtime.decider.decide(runtime.decider.state(history), command):
+        slot = runtime.decider.state(history)
+        installed = await self._installed(known.manifest, context)
+        gone = await self._is_gone(slot.current, wish.slot, context)
+        command = _activation(wish, known, installed, anew=gone)
+        if not runtime.decider.decide(slot, command):
             return Outcome(history, None)
+        if wish.preempt and await self._fits_beside(known.manifest, context):
+            wish = msgspec.structs.replace(wish, preempt=False)
+            command = msgspec.structs.replace(command, preempt=False)
         await self._inspect(known.manifest, wish, context)
         return await self._activate(command, context)
+
+    async def _is_gone(self, current: Served | None, slot: str, context: Context) -> bool:
+        """Whether who serves in the slot was last seen to be gone, or to have failed."""
+        if current is None:
+            return False
+        last = await self._log.last(Stream(context.namespace, status.decider.aggregate, slot))
+        seen = status.decider.state([last] if last is not None else [])
+        return seen.activation == current.id and seen.health in ("absent", "failed")
+
+    async def _fits_beside(self, manifest: Manifest, context: Context) -> bool:
+        """Whether nobody needs to make room for it."""
+        if self._inspector is None:
+            return False
+        capacity = await self._inspector.capacity(manifest, context.namespace, slot="")
+        return capacity.wanted <= capacity.free
 
     async def _activate(self, command: ActivateModel, context: Context) -> Outcome:
         use = Use(command.model, command.target)
@@ -177,7 +198,9 @@ class Activations:
         return alone.wanted <= alone.free
 
 
-def _activation(wish: Wish, known: Registered, installed: Installed) -> ActivateModel:
+def _activation(
+    wish: Wish, known: Registered, installed: Installed, *, anew: bool
+) -> ActivateModel:
     return ActivateModel(
         slot=wish.slot,
         activation=wish.activation,
@@ -191,6 +214,7 @@ def _activation(wish: Wish, known: Registered, installed: Installed) -> Activate
         preempt=wish.preempt,
         hold=wish.hold,
         timeout=wish.timeout,
+        anew=anew,
     )
 
 

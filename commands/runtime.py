@@ -101,8 +101,8 @@ def _activate(slot: SlotState, command: ActivateModel) -> Sequence[RuntimeEvent]
         store=command.store,
         place=place_of(current, command.strategy),
     )
-    if current is not None and alike(current, served) and slot.replicas != 0:
-        return []  # scaled to nothing it does not serve: then it is brought up anew
+    if current is not None and alike(current, served) and not _is_wanting(slot, command):
+        return []
     return [
         ActivationRequested(
             command.slot,
@@ -114,6 +114,12 @@ def _activate(slot: SlotState, command: ActivateModel) -> Sequence[RuntimeEvent]
             timeout=command.timeout,
         )
     ]
+
+
+def _is_wanting(slot: SlotState, command: ActivateModel) -> bool:
+    """Whether the current one, though the right one, does not serve as it should: it is gone,
+    scaled to nothing, or not any more what was applied."""
+    return command.anew or slot.replicas == 0 or bool(slot.drift)
 
 
 def _refuse_deactivating(slot: SlotState) -> None:

@@ -49,6 +49,7 @@ class ActivateModel(Command):
 
     `preempt`: take the current model down first, to make room. `by` is who asks, for whoever is
     refused meanwhile. An activation that has not answered after `timeout` seconds has failed.
+    `anew`: also if the model is the current one, for nothing answers for it.
     """
 
     slot: Slot
@@ -63,6 +64,7 @@ class ActivateModel(Command):
     preempt: bool = False
     hold: bool = False
     timeout: float = 600.0
+    anew: bool = False
 
 
 class StartActivation(Command):

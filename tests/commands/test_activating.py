@@ -1,6 +1,6 @@
 """Requests about slots: a slot relies on weights before they serve, and lets go after."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -23,6 +23,7 @@ from schemas.runtime import (
     SlotState,
     Strategy,
 )
+from schemas.status import Health, RecordStatus, SlotStatus
 from schemas.weights import RecordCorrupted, RecordInstalled, ReferenceWeights, ReserveWeights
 from tests.commands.serving import A1, A2, A3, J1, S, World, manifest, refused, wish
 from tests.contract.logs import context
@@ -460,22 +461,50 @@ async def test_preempting_is_offered_only_where_it_would_make_room_enough(
         await asked.activate(wish(A1, "one", strategy, preempt=preempt), context("c1"))
 
 
-async def test_what_serves_makes_room_unless_the_candidate_stands_beside_it(
-    serving: World,
+@pytest.mark.parametrize(
+    ("strategy", "preempt", "free", "rooms"),
+    [
+        ("direct", False, 1, (S, S)),
+        ("blue-green", False, 1, ("", "")),
+        ("blue-green", True, 0, ("", S, S)),
+        ("blue-green", True, 1, ("", "", "")),  # there is room enough: nobody has to make any
+    ],
+)
+async def test_what_serves_makes_room_unless_the_candidate_fits_beside_it(
+    serving: World, strategy: Strategy, preempt: bool, free: int, rooms: tuple[str, ...]
 ) -> None:
     await serving.has("one")
-    asked: Sequence[tuple[Strategy, bool, str]] = [
-        ("direct", False, S),
-        ("blue-green", False, ""),
-        ("blue-green", True, S),
-    ]
-    for number, (strategy, preempt, room) in enumerate(asked):
-        inspector = Inspected(Capacity(1, 1, 1), PASSED)
-        slot = f"slot{number}"
-        id = f"01J000000000000000000000{number:02}"
-        wanted = wish(id, "one", strategy, slot=slot, preempt=preempt)
-        await inspected(serving, inspector).activate(wanted, context(f"c{number}"))
-        assert inspector.rooms == [room and slot] * 2
-        again = msgspec.structs.replace(wanted, activation=A1)
-        await inspected(serving, inspector).activate(again, context(f"again{number}"))
-        assert len(inspector.rooms) == 2, "what is about to serve is not inspected again"
+    inspector = Inspected(Capacity(1, free, 1), PASSED, alone=Capacity(1, 1, 1))
+    wanted = wish(A1, "one", strategy, preempt=preempt)
+
+    await inspected(serving, inspector).activate(wanted, context("c1"))
+
+    assert inspector.rooms == [*rooms]
+    flight = (await serving.slot()).flight
+    assert flight is not None
+    assert flight.preempt == (preempt and free == 0)
+    again = msgspec.structs.replace(wanted, activation=A2)
+    await inspected(serving, inspector).activate(again, context("again"))
+    assert inspector.rooms == [*rooms], "what is about to serve is not inspected again"
+
+
+@pytest.mark.parametrize(
+    ("health", "activation", "anew"),
+    [
+        ("absent", A1, True),
+        ("failed", A1, True),
+        ("failed", A3, False),  # said of one that served before
+        ("loading", A1, False),
+        ("ready", A1, False),
+    ],
+)
+async def test_what_serves_is_activated_anew_once_it_was_seen_to_be_gone(
+    serving: World, health: Health, activation: str, anew: bool
+) -> None:
+    await serving.has("one")
+    await serving.serves(A1, "one")
+    await serving.says(RecordStatus(S, SlotStatus(health, "one", activation)))
+
+    outcome = await serving.activate(A2, "one")
+
+    assert (outcome.commit is not None) == anew

@@ -119,6 +119,13 @@ def test_a_model_is_activated_in_a_slot_of_which_nobody_has_heard() -> None:
     )
 
 
+def test_who_serves_is_activated_anew_where_nothing_answers_or_it_is_not_what_was_applied() -> None:
+    again = activate(A2, "one")
+    given(*ONE_SERVES).when(again).then_nothing()
+    given(*ONE_SERVES).when(replace(again, anew=True)).then(requested(A2, "one"))
+    given(*ONE_SERVES, DriftDetected(S, "one", ("a",))).when(again).then(requested(A2, "one"))
+
+
 def test_without_a_current_model_there_is_nothing_to_stand_beside() -> None:
     given().when(activate(A1, "one", "blue-green")).then(requested(A1, "one", "blue-green", "a"))
 

@@ -31,6 +31,7 @@ CODES: Mapping[str, Exit] = {
     "stopping": Exit.CONFLICT,
     "busy": Exit.CONFLICT,
     "verification_failed": Exit.VERIFICATION_FAILED,
+    "weights_corrupted": Exit.VERIFICATION_FAILED,
     "no_space": Exit.NO_SPACE,
     "timeout": Exit.TIMED_OUT,
     "timed_out": Exit.TIMED_OUT,

@@ -55,7 +55,8 @@ class Orders:
     async def install(self, order: Order, context: Context) -> Outcome:
         """The job that brings this content to this target: a new one, or the one that already does.
 
-        Raises `Rejected` with `conflict` when the target holds or awaits other content.
+        Raises `Rejected`: `conflict` when the target holds or awaits other content, `no_space` when
+        a new job would find too little.
         """
         assert isinstance(order.spec, InstallSpec)
         return await self._ordered(order, context)
@@ -199,7 +200,15 @@ class Orders:
 def _reservation(order: Order, turn: int = 0, clean: bool = False) -> ReserveWeights:
     key = order.spec.key if isinstance(order.spec, InstallSpec) else DELETE_KEY
     return ReserveWeights(
-        order.target, order.id, key, order.store, order.priority, order.spec, turn, clean
+        order.target,
+        order.id,
+        key,
+        order.store,
+        order.priority,
+        order.spec,
+        turn,
+        clean,
+        order.disk,
     )
 
 

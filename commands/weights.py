@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from commands.decider import Decider
+from schemas.disk import refuse_full
 from schemas.job import DeleteSpec, InstallSpec
 from schemas.message import Rejected
 from schemas.names import weights_id
@@ -97,8 +98,10 @@ def _reserve(weights: Weights, command: ReserveWeights) -> Sequence[WeightsEvent
         _refuse_in_use(command.target, weights.references, "deleted")
     if isinstance(spec, InstallSpec) and weights.installed is not None:
         if weights.installed.key == command.key and not spec.overwrite:
+            refuse_corrupted(weights.installed, command.target)
             return []
         _refuse_other_content(weights, command.target, spec)
+    refuse_full(command.store, command.disk)
     return [_reserved(command)]
 
 

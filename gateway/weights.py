@@ -25,6 +25,7 @@ from schemas.api.weights import (
     WeightsStatus,
     WeightsUsage,
 )
+from schemas.disk import refuse_full
 from schemas.job import DeleteSpec, JobSpec, Order, VerifySpec
 from schemas.live import StoreBeat
 from schemas.message import Rejected
@@ -45,7 +46,7 @@ class Weights(Controller):
         wanted = data.wanted()
         plan = await _plan(ports, models, wanted, caller.namespace)
         spec = plan.spec(wanted)
-        order = Order(caller.seed, plan.target, plan.store, data.priority, spec)
+        order = Order(caller.seed, plan.target, plan.store, data.priority, spec, plan.disk)
         outcome = await ports.orders.install(order, caller.context())
         job = whole(outcome)
         return InstallAccepted(
@@ -62,7 +63,9 @@ class Weights(Controller):
         self, caller: From, ports: Handed, models: Models, data: JSONBody[InstallBody]
     ) -> Plan:
         """Say what an install would bring, and how much room it would leave."""
-        return await _plan(ports, models, data.wanted(), caller.namespace)
+        plan = await _plan(ports, models, data.wanted(), caller.namespace)
+        refuse_full(plan.store, plan.disk)
+        return plan
 
     @get(opt=needs("read", lists=True))
     async def list_(

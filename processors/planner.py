@@ -8,9 +8,10 @@ from typing import Protocol
 from processors.choice import choose
 from processors.fetch.layout import check_paths
 from processors.hub import Listing
+from schemas.disk import Disk
 from schemas.live import StoreBeat
 from schemas.message import Rejected
-from schemas.plan import Disk, Plan, PlannedFile, Wanted, content_key
+from schemas.plan import Plan, PlannedFile, Wanted, content_key
 from schemas.secrets import Secrets
 
 FRESH = timedelta(seconds=60)
@@ -77,7 +78,7 @@ def total(files: Sequence[PlannedFile]) -> int:
 def room(store: str, beats: Sequence[StoreBeat], needed: int) -> Disk | None:
     """What would stay free in the store; None when none of its workers has spoken lately.
 
-    Raises `Rejected`: `no_space`, or `unknown_store` when only other stores have workers.
+    Raises `Rejected` with `unknown_store` when only other stores have workers.
     """
     now = datetime.now(UTC)
     fresh = [beat for beat in beats if now - beat.at < FRESH]
@@ -87,15 +88,4 @@ def room(store: str, beats: Sequence[StoreBeat], needed: int) -> Disk | None:
             known = ", ".join(sorted({beat.store for beat in fresh}))
             raise Rejected("unknown_store", f"no worker mounts store {store}; there is: {known}")
         return None
-    disk = Disk(beat.free, beat.reserve, beat.free - needed)
-    if disk.after < disk.reserve:
-        raise Rejected(
-            "no_space",
-            f"store {store} has {beat.free:,} bytes free; {needed:,} more would leave"
-            f" {disk.after:,}, less than the reserve of {disk.reserve:,}",
-            remedy="delete weights, or lower MLLM_DISK_RESERVE",
-            needed=needed,
-            free=beat.free,
-            reserve=beat.reserve,
-        )
-    return disk
+    return Disk(beat.free, beat.reserve, beat.free - needed)

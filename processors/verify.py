@@ -33,12 +33,12 @@ class VerifyRunner:
         progress = Progress()
         attempt.counts = lambda: counts(progress)
         await attempt.enter("verify")
-        sha256 = await in_thread(digest_of, target) or ""
+        sha256 = await in_thread(digest_of, target)
         verdict = await in_thread(verify, target, progress, lambda: _proceed(attempt))
         if await in_thread(digest_of, target) != sha256:
             return _of_something_else(attempt.job)
         try:
-            return await self._record(attempt, verdict, sha256)
+            return await self._record(attempt, verdict, sha256 or "")
         except Rejected as refusal:
             if refusal.code != "conflict":
                 raise

@@ -6,6 +6,7 @@ Types and field names below are the stored format: add, never rename or repurpos
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
+from schemas.disk import Disk
 from schemas.message import Command, Event, Value
 from schemas.names import Glob, JobId, Label, MaybeSecretName, Repo, Revision, Store, Target
 
@@ -55,13 +56,15 @@ class FinishedFile(Value):
 
 
 class Order(Value):
-    """A job to be made, if the target's owner allows it. `id` is the new job's, a ULID."""
+    """A job to be made, if the target's owner allows it. `id` is the new job's, a ULID. `disk` is
+    what an install would leave free."""
 
     id: JobId
     target: Target
     store: Store
     priority: Priority
     spec: JobSpec
+    disk: Disk | None = None
 
 
 class RequestJob(Command):

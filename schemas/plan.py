@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Literal, Protocol, TypeAlias
 
+from schemas.disk import Disk
 from schemas.job import InstallSpec
 from schemas.message import Value
 from schemas.names import Glob, MaybeSecretName, MaybeStore, MaybeTarget, Repo, Revision
@@ -37,14 +38,6 @@ class PlannedFile(Value):
 class LeftOut(Value):
     path: str
     why: str
-
-
-class Disk(Value):
-    """Bytes on the store's file system. `after` is what would stay free."""
-
-    free: int
-    reserve: int
-    after: int
 
 
 class Plan(Value):
@@ -87,7 +80,7 @@ class Planner(Protocol):
         """Ask the Hub and the stores, within 10 s.
 
         Raises `Rejected`: `not_found` (unknown or private repository, unknown revision), `gated`,
-        `no_space`, `unsafe_path`, `nothing_to_install`, `hub_unreachable`, `unknown_store`.
+        `unsafe_path`, `nothing_to_install`, `hub_unreachable`, `unknown_store`.
         """
         ...
 

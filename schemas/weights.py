@@ -7,6 +7,7 @@ here. Types and field names below are the stored format: add, never rename or re
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from schemas.disk import Disk
 from schemas.facts import Facts
 from schemas.job import FinishedFile, JobSpec, Priority
 from schemas.message import Command, Event, Value
@@ -18,7 +19,8 @@ AGGREGATE = "weights"
 class ReserveWeights(Command):
     """Claim the target for a job. `key` names the content: the same key, the same job.
 
-    `turn` counts the job's retries: 0 is the first time. `clean` is the retry's.
+    `turn` counts the job's retries: 0 is the first time. `clean` is the retry's. A claim that
+    nobody has made yet takes what `disk` says there is.
     """
 
     target: Target
@@ -29,6 +31,7 @@ class ReserveWeights(Command):
     spec: JobSpec
     turn: int = 0
     clean: bool = False
+    disk: Disk | None = None
 
 
 class ReleaseWeights(Command):

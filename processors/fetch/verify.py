@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processors.fetch import manifest
-from processors.fetch.errors import NotFound
 from processors.fetch.hashing import STEP, new_hash
-from processors.fetch.layout import RESERVED
+from processors.fetch.layout import RESERVED, manifest_path
 from processors.fetch.progress import Progress
 from processors.fetch.tree import Tree
 from schemas.job import FinishedFile
@@ -35,12 +34,12 @@ class Verdict:
 def verify(target: Path, progress: Progress, proceed: Callable[[], None]) -> Verdict:
     """Hash every file of the weights in `target` again and compare with their manifest.
 
-    `proceed` is called between megabytes, from several threads, and ends it all by raising.
-    Raises `NotFound` if there is no manifest that can be read.
+    `proceed` is called between megabytes, from several threads, and ends it all by raising. Without
+    a manifest that can be read there is nothing to compare with: then that is what is missing.
     """
     known = manifest.read(target)
     if known is None:
-        raise NotFound(f"{target.name} has no manifest that can be read")
+        return Verdict(0, 0, (str(manifest_path(target).relative_to(target)),), (), ())
     progress.planned(len(known.files), known.bytes)
     tree = Tree(target)
     try:

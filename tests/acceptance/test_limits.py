@@ -144,6 +144,22 @@ def test_a_manifest_that_was_changed_is_no_proof_of_what_is_there(mllm: System, 
     assert (ran.code, "manifest" in ran.err) == (6, True), ran.err
 
 
+def test_weights_that_somebody_removed_are_damaged_until_they_are_brought_again(
+    mllm: System, hub: Hub
+) -> None:
+    repo = fresh(hub)
+    mllm.until(mllm.install(repo.id)["job"]["id"])
+    shutil.rmtree(assert_installed(mllm, repo))
+
+    ran = mllm.cli("weights", "verify", repo.id, "--watch")
+    again = mllm.cli("weights", "install", repo.id, "--watch")
+
+    assert (ran.code, repo.id in ran.err) == (6, True), ran.err
+    assert (again.code, "--overwrite" in again.err) == (6, True), again.err
+    assert mllm.cli("weights", "install", repo.id, "--overwrite", "--watch").code == 0
+    assert_installed(mllm, repo)
+
+
 def many(mllm: System, hub: Hub, count: int, within: float) -> None:
     """Install so many tiny files, look at them, verify and delete them."""
     name = f"org/many{uuid4().hex[:6]}"

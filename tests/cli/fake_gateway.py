@@ -20,9 +20,10 @@ from schemas.api.tokens import TokenRow
 from schemas.api.weights import (
     WeightsRow,
 )
+from schemas.disk import Disk
 from schemas.job import JobEvent
 from schemas.live import LogLine, Tick
-from schemas.plan import Disk, LeftOut, Plan, PlannedFile
+from schemas.plan import LeftOut, Plan, PlannedFile
 
 TOKEN = "mllm_01JD0000000000000000000000_s3cret"
 JOB = "01JD1111111111111111111111"

@@ -1,8 +1,10 @@
 """What the owner of a target allows there."""
 
 import pytest
+from msgspec.structs import replace
 
 from commands.weights import Weights, decider
+from schemas.disk import Disk
 from schemas.job import DeleteSpec, FinishedFile, InstallSpec
 from schemas.names import weights_id
 from schemas.weights import (
@@ -86,6 +88,21 @@ def test_other_content_is_a_conflict_that_names_the_job_that_holds_the_target() 
 
 def test_content_that_is_there_already_is_not_claimed_again() -> None:
     given(*THERE).when(reserve(J2)).then_nothing()
+
+
+def test_content_that_is_known_to_be_damaged_is_not_said_to_be_there() -> None:
+    damaged = given(*THERE, WeightsCorrupted(T, J2, ("a",)))
+    damaged.when(reserve(J2)).then_rejected("weights_corrupted", files=("a",))
+    damaged.when(reserve(J2, overwrite=True)).then(reserved(J2, overwrite=True))
+
+
+def test_only_who_brings_something_new_needs_room_for_it() -> None:
+    full = replace(reserve(J2), disk=Disk(free=5, reserve=4, after=2))
+    given().when(full).then_rejected("no_space", needed=3, free=5, reserve=4)
+    given(*HELD).when(full).then_nothing()
+    given(*THERE).when(full).then_nothing()
+    again = replace(full, spec=spec(overwrite=True))
+    given(*THERE).when(again).then_rejected("no_space", needed=3, free=5, reserve=4)
 
 
 def test_content_that_is_there_already_is_brought_again_by_overwriting_it() -> None:

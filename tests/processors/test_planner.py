@@ -9,9 +9,10 @@ import pytest
 from processors.hub import Hub as HubClient
 from processors.planner import HubPlanner, room
 from processors.secrets import FileSecrets
+from schemas.disk import Disk, refuse_full
 from schemas.live import StoreBeat
 from schemas.message import Rejected
-from schemas.plan import Disk, Plan, Wanted
+from schemas.plan import Plan, Wanted
 from tests.hub import About, Account, Hub, Repo
 from tests.hub.faults import EVIL_NAMES
 
@@ -148,11 +149,14 @@ async def test_globs_that_choose_nothing_are_refused(hub: Hub, secrets: FileSecr
     assert found.code == "nothing_to_install"
 
 
-async def test_a_full_store_is_refused_with_the_figures(hub: Hub, secrets: FileSecrets) -> None:
-    found = await refusal(hub, secrets, Wanted("org/open"), beat(free=1_400))
+async def test_too_little_room_is_refused_with_the_figures(hub: Hub, secrets: FileSecrets) -> None:
+    made = await plan(hub, secrets, Wanted("org/open"), beat(free=1_400))
 
-    assert found.code == "no_space"
-    assert (found.details["needed"], found.details["free"]) == (502, 1_400)
+    with pytest.raises(Rejected) as caught:
+        refuse_full(made.store, made.disk)
+
+    assert caught.value.code == "no_space"
+    assert (caught.value.details["needed"], caught.value.details["free"]) == (502, 1_400)
 
 
 async def test_a_store_that_nobody_mounts_is_unknown(hub: Hub, secrets: FileSecrets) -> None:

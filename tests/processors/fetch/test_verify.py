@@ -1,13 +1,14 @@
 """Installed weights are what their manifest says, or it is said what is not."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from cli.loopback_hub import Source
 from processors.fetch.commit import commit, seal
-from processors.fetch.errors import NotFound, Stopped
+from processors.fetch.errors import Stopped
 from processors.fetch.layout import Layout, content, manifest_path
 from processors.fetch.manifest import Manifest
 from processors.fetch.progress import Progress
@@ -88,11 +89,14 @@ def test_a_link_to_the_right_bytes_is_not_the_file(weights: Path, tmp_path: Path
     assert checked(weights).missing == ("config.json",)
 
 
-def test_weights_without_a_manifest_cannot_be_verified(weights: Path) -> None:
-    manifest_path(weights).unlink()
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_of_weights_without_a_manifest_that_is_missing(weights: Path, all_of_it: bool) -> None:
+    if all_of_it:
+        shutil.rmtree(weights)
+    else:
+        manifest_path(weights).unlink()
 
-    with pytest.raises(NotFound):
-        checked(weights)
+    assert checked(weights) == Verdict(0, 0, (".mllm/manifest.json",), (), ())
 
 
 def test_a_verification_can_be_stopped(weights: Path) -> None:

@@ -1,5 +1,6 @@
 """`mllm tokens`: who may do what."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -14,9 +15,14 @@ from cli.quantities import duration
 from cli.session import Here, Session
 from cli.tables import Column, View
 from schemas.api.tokens import IssueBody, RotateBody, TokenIssued, TokenRow
+from schemas.bearer import token_id_and_hash
 from schemas.token import Scope
 
 app = App(name="tokens", help="Issue, rotate and revoke access tokens.")
+
+ID = re.compile(r"[A-Za-z0-9]{1,64}")
+NO_SECRET = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}|b[0-9a-f]{40}|[A-Za-z0-9]{1,15}")
+"""The id of a token that was issued, or of one that an operator made, or too short for a secret."""
 
 
 def _status(row: TokenRow) -> str:
@@ -102,7 +108,7 @@ def rotate(token: str, /, *, expires_in: Duration | None = None, session: Here) 
     Parameters
     ----------
     token
-        The token's id.
+        The token's id, or token/ID. Of a whole token only the id is sent.
     expires_in
         How long it is good for (90d, 12h).
     """
@@ -118,7 +124,7 @@ def revoke(token: str, /, *, yes: Yes = False, session: Here) -> None:
     Parameters
     ----------
     token
-        The token's id.
+        The token's id, or token/ID. Of a whole token only the id is sent.
     """
     id = _id(token)
     confirm(session, f"revoke token {id} for good", yes)
@@ -127,9 +133,13 @@ def revoke(token: str, /, *, yes: Yes = False, session: Here) -> None:
 
 
 def _id(text: str) -> str:
-    """The id in a token, or in `token/ID`: nobody needs to send a secret to name it."""
-    parts = text.split("_")
-    return parts[1] if len(parts) == 3 and parts[0] == "mllm" else text.removeprefix("token/")
+    """The id in `token/ID`, or of a whole token: nobody needs to send a secret to name it.
+
+    What could be a secret is taken for one. An id that looks like one is said as `token/ID`.
+    """
+    id = text.removeprefix("token/")
+    shape = NO_SECRET if id == text else ID
+    return id if shape.fullmatch(id) else token_id_and_hash(id)[0]
 
 
 def _seconds(lifetime: float | None) -> int | None:

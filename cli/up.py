@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+from ulid import ULID
 
 from cli import migrate
 from cli.config import Config, config_path, read, read_settings, write_context
@@ -28,6 +29,7 @@ from cli.failures import Failure
 from cli.roles.leaving import told
 from cli.settings import Settings
 from processors.process.stopping import stop_all
+from schemas.bearer import bearer_of
 
 CONTEXT = "local"
 PATIENCE = 60.0
@@ -165,7 +167,7 @@ def _token_of(config: Config, settings: Settings) -> str:
     context = config.contexts.get(CONTEXT)
     if context is not None and context.token:
         return context.token
-    return f"mllm_{secrets.token_hex(8)}_{secrets.token_urlsafe(32)}"
+    return bearer_of(str(ULID()), secrets.token_hex(32))
 
 
 def _embedded(settings: Settings, urls: Urls, token: str) -> Settings:

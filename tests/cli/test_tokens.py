@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from schemas.api.tokens import TokenRow
+from schemas.bearer import token_id_and_hash
 from tests.cli.fake_gateway import NOW, FakeGateway
 from tests.cli.support import CommandLine
 
@@ -79,7 +80,9 @@ def test_a_secret_that_was_lost_on_its_way_can_be_made_anew(
     assert "mllm tokens rotate t9" in outcome.err
 
 
-@pytest.mark.parametrize("named", ["t1", "token/t1", "mllm_t1_s3cret"])
+@pytest.mark.parametrize(
+    "named", ["t1", "token/t1", "mllm_t1_s3cret", "mllm_t1_s_3_-", "token/mllm_t1_s"]
+)
 def test_a_token_is_named_by_its_id_and_its_secret_is_never_sent(
     gateway: FakeGateway, mllm: CommandLine, named: str
 ) -> None:
@@ -87,6 +90,29 @@ def test_a_token_is_named_by_its_id_and_its_secret_is_never_sent(
 
     assert outcome.out == "mllm_t1_newer\n"
     assert gateway.last().path == "/tokens/t1/rotate"
+
+
+@pytest.mark.parametrize(
+    "secret", ["0123456789abcdef" * 4, "the-operators/own+words=", "mllm_s3cret-of-the-operator"]
+)
+def test_a_token_of_an_operators_own_making_is_named_by_its_id_too(
+    gateway: FakeGateway, mllm: CommandLine, secret: str
+) -> None:
+    id = token_id_and_hash(secret)[0]
+
+    outcome = mllm("tokens", "revoke", secret, "--yes")
+
+    assert outcome.err == f"token {id} is revoked\n"
+    assert gateway.last().path == f"/tokens/{id}"
+
+
+@pytest.mark.parametrize(
+    "named", ["01JD0000000000000000000001", "b" + "0f" * 20, "token/administratorOfTheTeam"]
+)
+def test_an_id_is_no_secret(gateway: FakeGateway, mllm: CommandLine, named: str) -> None:
+    mllm("tokens", "revoke", named, "--yes")
+
+    assert gateway.last().path == f"/tokens/{named.removeprefix('token/')}"
 
 
 def test_revoking_says_that_it_is_done(gateway: FakeGateway, mllm: CommandLine) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from cli.config import Config, Context
 from cli.failures import Misused
 from cli.session import Options
-from cli.settings import check_names
+from cli.settings import check_names, sendable
 from schemas.names import is_namespace
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
@@ -63,7 +63,7 @@ def _stored(name: str | None, config: Config) -> Context:
 def bearer(token: str) -> str:
     """A token that can be sent. Raises `Misused`, without showing it."""
     token = token.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
+    if not sendable(token):
         raise Misused("the token is malformed", "copy it again, without spaces or line breaks")
     return token
 

@@ -247,6 +247,8 @@ def _parser(name: str) -> Callable[[object], object]:
         return _path
     if name in ADDRESSES:
         return _address
+    if name == "api_token":
+        return _bearer
     if name == "engines":
         return _engines
     return lambda value: msgspec.convert(value, FIELDS[name].type, strict=False)
@@ -260,6 +262,18 @@ def _path(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError("Expected a path")
     return Path(value).expanduser().absolute()
+
+
+def sendable(token: str) -> bool:
+    """Whether a header can hold a token as it is."""
+    return token.isascii() and token.isprintable() and " " not in token
+
+
+def _bearer(value: object) -> str:
+    token = str(value).strip()
+    if not sendable(token):
+        raise ValueError("Expected a token without spaces or line breaks, in ASCII")
+    return token
 
 
 def _address(value: object) -> str:

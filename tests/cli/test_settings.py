@@ -101,6 +101,16 @@ def test_a_malformed_secret_is_not_shown() -> None:
     assert "hunter2" not in error.cause + error.remedy
 
 
+def test_the_first_administrators_token_is_one_that_can_be_sent() -> None:
+    assert load({}, HOME | {"MLLM_API_TOKEN": "from-a-file\n"}, {}).api_token == "from-a-file"
+
+    error = refused({"MLLM_API_TOKEN": "hunter2 hunter2 hunter2"})
+
+    assert error.cause == "MLLM_API_TOKEN is malformed"
+    assert "without spaces" in error.remedy
+    assert "hunter2" not in error.remedy
+
+
 def test_what_kubernetes_puts_beside_a_service_is_explained() -> None:
     for name in ("MLLM_PORT", "MLLM_SERVICE_HOST", "MLLM_PORT_8080_TCP"):
         assert "enableServiceLinks" in refused({name: "tcp://10.0.0.1:8080"}).remedy

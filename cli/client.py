@@ -198,7 +198,10 @@ def _traceparent() -> str:
 
 
 def ulid() -> str:
-    """A new ULID: milliseconds since 1970, then 80 random bits."""
+    """A new ULID: milliseconds since 1970, then 80 random bits.
+
+    Made by hand, because python-ulid takes as long to import as this module with all that it needs.
+    """
     number = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10))
     return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 

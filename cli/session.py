@@ -3,7 +3,6 @@
 Light to import; whatever is heavy is imported by the property that needs it.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,8 +124,3 @@ Here: TypeAlias = Annotated[Session, Parameter(parse=False)]
 
 Watching: TypeAlias = Annotated[bool, Parameter(parse=False)]
 """A verb's keyword parameter `watch` of this type says that it knows what --watch means."""
-
-
-def here() -> Session:
-    """A session with no option given."""
-    return Session(Options(), os.environ)

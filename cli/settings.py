@@ -74,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
       hf_endpoint        the Hub (HF_ENDPOINT; https://huggingface.co)
       hf_token           a token for the Hub (HF_TOKEN, or what `hf auth login` left)
       lease_seconds      silence after which a worker is replaced
-      heartbeat_seconds  how often a worker shows that it lives
+      heartbeat_seconds  how often a worker shows that it lives, and how far it is
       stall_seconds      silence of the Hub after which a connection is given up
       backoff_seconds, backoff_cap_seconds   the first and the longest wait between attempts
       attempts           how often a job is tried
@@ -116,7 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hf_endpoint: str = "https://huggingface.co"
     hf_token: str = ""
     lease_seconds: Seconds = 60.0
-    heartbeat_seconds: Seconds = 2.0
+    heartbeat_seconds: Seconds = 0.4
     stall_seconds: Seconds = 30.0
     backoff_seconds: Seconds = 2.0
     backoff_cap_seconds: Seconds = 300.0

@@ -117,7 +117,10 @@ def test_what_kubernetes_puts_beside_a_service_is_explained() -> None:
 
 
 def test_a_heartbeat_has_to_fit_into_its_lease() -> None:
-    assert "MLLM_HEARTBEAT_SECONDS" in refused({"MLLM_LEASE_SECONDS": "3"}).cause
+    long = {"MLLM_LEASE_SECONDS": "3", "MLLM_HEARTBEAT_SECONDS": "2"}
+
+    assert load({}, HOME | {"MLLM_LEASE_SECONDS": "1"}, {}).heartbeat_seconds == 0.4
+    assert "MLLM_HEARTBEAT_SECONDS" in refused(long).cause
 
 
 def test_variables_of_other_programs_mean_what_they_mean_there() -> None:

@@ -16,8 +16,8 @@ from cli.manifest_diff import compared
 from cli.manifests import STDIN, documents, yaml_of
 from cli.models_rows import MODELS, VERSIONS, Description, description_text
 from cli.nearest import known_models
-from cli.parameters import Everywhere, Moment, Yes
-from cli.rollout import Stay, follow_through
+from cli.parameters import Everywhere, Moment, Patience, Yes
+from cli.rollout import follow_through
 from cli.session import Here, Watching
 from schemas.api.models import (
     AliasSet,
@@ -320,7 +320,7 @@ def promote(
     *,
     slot: str = DEFAULT_SLOT,
     current: str | None = None,
-    stay: Stay = Stay(),  # noqa: B008  # frozen
+    patience: Patience = Patience(),  # noqa: B008  # frozen
     watch: Watching,
     session: Here,
 ) -> int:
@@ -337,7 +337,7 @@ def promote(
     """
     body = PromoteBody(model, current, slot)
     accepted = session.gateway.send("POST", "/runtime/promote", RuntimeAccepted, body)
-    return follow_through(session, accepted, stay, watch)
+    return follow_through(session, accepted, patience, watch)
 
 
 @app.command

@@ -63,13 +63,13 @@ PRIORITIES: Mapping[Importance, Priority] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Patience:
-    """Whether to stay until a job ends, and how long."""
+    """Whether to stay until what was asked for is done, and how long."""
 
     wait: bool = False
-    """Wait until the job ends, and exit by how it ended."""
+    """Wait until it is done, and exit by how it ended."""
 
     timeout: Duration | None = None
-    """With --wait or --watch: give up after this long (90s, 10m). The job goes on."""
+    """With --wait or --watch: give up after this long (90s, 10m). It goes on."""
 
     def deadline(self) -> float | None:
         """The monotonic time at which patience ends."""

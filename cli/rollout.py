@@ -1,15 +1,12 @@
 """`mllm rollout`: an activation under way, and what a verb does that has just asked for one."""
 
-import time
-from dataclasses import dataclass
-
-from cyclopts import App, Parameter
+from cyclopts import App
 from msgspec.structs import replace
 
 from cli.client import Gateway
 from cli.exits import Exit
 from cli.failures import Failure
-from cli.parameters import Duration
+from cli.parameters import Duration, Patience
 from cli.runtime_display import Silence, display
 from cli.runtime_progress import Rollout, begin, under_way
 from cli.runtime_rows import SLOTS, Seen
@@ -22,22 +19,6 @@ from schemas.runtime import DEFAULT_SLOT
 MOST_SLOTS = 200
 
 app = App(name="rollout", help="Follow an activation.")
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Stay:
-    """Whether to stay until it is done, and how long."""
-
-    wait: bool = False
-    """Wait until it is done, and exit by how it ended."""
-
-    timeout: Duration | None = None
-    """With --wait or --watch: give up after this long (90s, 10m). It goes on."""
-
-    def deadline(self) -> float | None:
-        """The monotonic time at which patience ends."""
-        return None if self.timeout is None else time.monotonic() + self.timeout
 
 
 @app.command
@@ -65,7 +46,7 @@ def status(
     if not id:
         session.printer.row(seen(session.gateway, row), SLOTS)
         return 0
-    return to_the_end(session, begin(row, id), Stay(timeout=timeout).deadline(), shown=True)
+    return to_the_end(session, begin(row, id), Patience(timeout=timeout).deadline(), shown=True)
 
 
 def _named(gateway: Gateway, name: str) -> SlotRow:
@@ -88,7 +69,9 @@ def _models(row: SlotRow) -> tuple[str, ...]:
     return (row.candidate.model, row.model) if row.candidate else (row.model,)
 
 
-def follow_through(session: Session, accepted: RuntimeAccepted, stay: Stay, watching: bool) -> int:
+def follow_through(
+    session: Session, accepted: RuntimeAccepted, patience: Patience, watching: bool
+) -> int:
     """Print the slot something was asked of, at once or, if that is wanted, once it is done.
 
     Returns the exit code. Raises `Failure` when it did not go well.
@@ -96,8 +79,8 @@ def follow_through(session: Session, accepted: RuntimeAccepted, stay: Stay, watc
     slot, id = accepted.slot, accepted.activation
     if not id:
         session.hint(f"{slot.slot} is so already: nothing needs to happen")
-    elif stay.wait or watching:
-        return to_the_end(session, begin(slot, id), stay.deadline(), shown=watching)
+    elif patience.wait or watching:
+        return to_the_end(session, begin(slot, id), patience.deadline(), shown=watching)
     elif under_way(slot) == id:
         session.hint(f"watch it: mllm rollout status {slot.slot}")
     session.printer.row(seen(session.gateway, slot), SLOTS)

@@ -7,8 +7,8 @@ from cyclopts.validators import Number
 
 from cli.exits import Exit
 from cli.nearest import known_models
-from cli.parameters import Duration, Everywhere, Moment
-from cli.rollout import Stay, fetch_slot, follow_through
+from cli.parameters import Duration, Everywhere, Moment, Patience
+from cli.rollout import fetch_slot, follow_through
 from cli.runtime_logs import Asked, print_logs
 from cli.runtime_looking import print_events, print_slot, print_slots
 from cli.runtime_rows import diagnosis_text
@@ -127,7 +127,7 @@ def deactivate(
     slot: str = DEFAULT_SLOT,
     *,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], show=False)] = False,
-    stay: Stay = Stay(),  # noqa: B008  # frozen
+    patience: Patience = Patience(),  # noqa: B008  # frozen
     watch: Watching,
     session: Here,
 ) -> int:
@@ -140,7 +140,7 @@ def deactivate(
     slot
         Which slot.
     """
-    return follow_through(session, _send(session, "deactivate", SlotBody(slot)), stay, watch)
+    return follow_through(session, _send(session, "deactivate", SlotBody(slot)), patience, watch)
 
 
 @app.command
@@ -150,7 +150,7 @@ def promote(
     *,
     slot: str = DEFAULT_SLOT,
     current: str | None = None,
-    stay: Stay = Stay(),  # noqa: B008  # frozen
+    patience: Patience = Patience(),  # noqa: B008  # frozen
     watch: Watching,
     session: Here,
 ) -> int:
@@ -169,7 +169,7 @@ def promote(
         candidate = fetch_slot(session.gateway, slot).candidate
         model = candidate.model if candidate is not None else ""
     body = PromoteBody(model, current, slot)
-    return follow_through(session, _send(session, "promote", body), stay, watch)
+    return follow_through(session, _send(session, "promote", body), patience, watch)
 
 
 @app.command
@@ -195,7 +195,7 @@ def rollback(
         How to go back.
     """
     accepted = _send(session, "rollback", RollbackBody(slot, strategy, timeout, activation))
-    return follow_through(session, accepted, Stay(wait, timeout + GRACE_SECONDS), watch)
+    return follow_through(session, accepted, Patience(wait, timeout + GRACE_SECONDS), watch)
 
 
 @app.command
@@ -204,7 +204,7 @@ def scale(
     /,
     *,
     slot: str = DEFAULT_SLOT,
-    stay: Stay = Stay(),  # noqa: B008  # frozen
+    patience: Patience = Patience(),  # noqa: B008  # frozen
     watch: Watching,
     session: Here,
 ) -> int:
@@ -218,9 +218,9 @@ def scale(
         Which slot.
     """
     accepted = _send(session, "scale", ScaleBody(replicas, slot))
-    if stay.wait or watch:
-        return scaled_to_the_end(session, accepted.slot, replicas, stay.deadline(), shown=watch)
-    return follow_through(session, accepted, stay, False)
+    if patience.wait or watch:
+        return scaled_to_the_end(session, accepted.slot, replicas, patience.deadline(), shown=watch)
+    return follow_through(session, accepted, patience, False)
 
 
 @app.command
@@ -290,8 +290,8 @@ def diagnose(slot: str = DEFAULT_SLOT, *, session: Here) -> int:
 def _activate(session: Session, body: ActivateBody, *, wait: bool, watch: bool) -> int:
     with known_models(session.gateway, body.model_id):
         accepted = _send(session, "activate", body)
-    stay = Stay(wait, body.timeout_seconds + GRACE_SECONDS)
-    return follow_through(session, accepted, stay, watch)
+    patience = Patience(wait, body.timeout_seconds + GRACE_SECONDS)
+    return follow_through(session, accepted, patience, watch)
 
 
 def _send(session: Session, verb: str, body: object) -> RuntimeAccepted:

@@ -1,10 +1,11 @@
 """A job's progress as text: one line for a log, a few lines for a terminal, JSON for a program."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
+from cli.display import Look
 from cli.progress import Progress
 from cli.quantities import duration, size
 from cli.tables import coloured, printable, width
@@ -110,3 +111,13 @@ def _file(file: ActiveFile, columns: int) -> str:
     room = max(8, min(56, columns - width(counts) - 5))
     name = clipped(printable(file.path), room, front=True)
     return f"  {name}{' ' * (room - width(name))}  {counts}"
+
+
+JOB = Look[Progress](
+    news=lambda progress: (progress.status, progress.phase, progress.attempt),
+    plain=lambda progress, _: plain(progress, datetime.now(UTC)),
+    document=document,
+    screen=lambda progress, _, columns, colour: screen(
+        progress, datetime.now(UTC), columns, colour=colour
+    ),
+)

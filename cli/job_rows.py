@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from cli.client import segment
-from cli.display import Silence, display
+from cli.display import display
+from cli.drawing import JOB
 from cli.failures import Failure
 from cli.parameters import Patience
 from cli.progress import Progress, begin
@@ -70,9 +71,8 @@ def to_the_end(session: Session, row: JobRow, deadline: float | None, *, shown: 
 
     Returns the exit code. Raises `Failure` when the job did not go well.
     """
-    silent = not shown and session.options.progress == "auto"
     try:
-        progress = watch(session, row, Silence() if silent else display(session), deadline)
+        progress = watch(session, row, display(session, JOB, shown=shown), deadline)
     except KeyboardInterrupt:
         return detached(session, row.id)
     _print_latest(session, progress)

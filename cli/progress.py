@@ -5,7 +5,7 @@ never shows 100 %.
 """
 
 from datetime import datetime
-from typing import TypeAlias, assert_never
+from typing import Self, TypeAlias, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -60,6 +60,14 @@ class Progress(Value):
     @property
     def ended(self) -> bool:
         return self.status in ("completed", "failed", "cancelled")
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.ended
+
+    def hindered(self, note: str) -> Self:
+        return replace(self, note=note, rate=0.0)
 
     @property
     def fraction(self) -> float:

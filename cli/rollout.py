@@ -4,10 +4,11 @@ from cyclopts import App
 from msgspec.structs import replace
 
 from cli.client import Gateway
+from cli.display import display
 from cli.exits import Exit
 from cli.failures import Failure
 from cli.parameters import Duration, Patience
-from cli.runtime_display import Silence, display
+from cli.runtime_drawing import ROLLOUT
 from cli.runtime_progress import Rollout, begin, under_way
 from cli.runtime_rows import SLOTS, Seen
 from cli.runtime_watching import conclude, detached, watch
@@ -93,9 +94,8 @@ def to_the_end(session: Session, rollout: Rollout, deadline: float | None, *, sh
 
     Returns the exit code. Raises `Failure` when it did not go well.
     """
-    silent = not shown and session.options.progress == "auto"
     try:
-        rollout = watch(session, rollout, Silence() if silent else display(session), deadline)
+        rollout = watch(session, rollout, display(session, ROLLOUT, shown=shown), deadline)
     except KeyboardInterrupt:
         return detached(session, rollout)
     return conclude(session, _printed(session, rollout))

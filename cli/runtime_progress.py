@@ -3,7 +3,7 @@
 Knows neither clocks nor terminals. Only the log says that it is over.
 """
 
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -38,6 +38,7 @@ class Rollout(Value):
     are over, with how long each took. `ms` is how long it took altogether, once it is over.
 
     `waiting`: the model answers, and waits to be promoted. `stays` serves after it came to nothing.
+    `note` says what is in the way of hearing more.
     """
 
     slot: str
@@ -56,6 +57,7 @@ class Rollout(Value):
     stays: str = ""
     correlation: str = ""
     position: int = 0
+    note: str = ""
 
     @property
     def ended(self) -> bool:
@@ -65,6 +67,9 @@ class Rollout(Value):
     def settled(self) -> bool:
         """Whether nothing more happens by itself."""
         return self.ended or self.waiting
+
+    def hindered(self, note: str) -> Self:
+        return replace(self, note=note)
 
 
 def begin(slot: SlotRow, id: str) -> Rollout:
@@ -109,7 +114,7 @@ def advance(rollout: Rollout, news: News, position: int = 0) -> Rollout:
     """The picture after `news`, which an event tells at `position`."""
     if isinstance(news, ActivationRow):
         return _seen(rollout, news)
-    return replace(_happened(rollout, news), position=position or rollout.position)
+    return replace(_happened(rollout, news), position=position or rollout.position, note="")
 
 
 def decode(data: bytes | msgspec.Raw) -> RuntimeEvent | None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from cli.evidence import headed, indented
 from cli.job_rows import since
-from cli.runtime_display import seconds_of
+from cli.runtime_drawing import seconds_of
 from cli.tables import Column, Table, View, coloured, facts, printable
 from schemas.api.runtime import (
     CandidateRow,

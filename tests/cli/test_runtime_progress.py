@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.runtime_display import Documents, Lines, Screen
+from cli.display import Documents, Lines, Screen
+from cli.runtime_drawing import ROLLOUT
 from cli.runtime_progress import Rollout, about, advance, begin, decode, under_way
 from schemas.api.runtime import ActivationRow, CandidateRow, Failure, SlotRow
 from schemas.manifest import Manifest, WeightsSource
@@ -181,6 +182,13 @@ def test_a_row_tells_what_its_events_would_have() -> None:
     assert advance(START, ended).ms == 500
 
 
+def test_what_hinders_hearing_of_it_is_forgotten_once_something_is_heard() -> None:
+    hindered = START.hindered("the connection broke off")
+
+    assert hindered.note == "the connection broke off"
+    assert advance(hindered, phase("start", 0), 10).note == ""
+
+
 def test_events_of_a_newer_server_are_passed_over() -> None:
     assert decode(b'{"type": "model.activation.blessed"}') is None
     assert decode(msgspec.json.encode(BACK)) == BACK
@@ -188,7 +196,7 @@ def test_events_of_a_newer_server_are_passed_over() -> None:
 
 def test_without_a_terminal_every_phase_is_a_line() -> None:
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = Lines(stream, ROLLOUT)
     for seen in (
         START,
         START,
@@ -211,7 +219,7 @@ def test_without_a_terminal_every_phase_is_a_line() -> None:
 
 def test_programs_are_told_every_change_as_json() -> None:
     stream = io.StringIO()
-    documents = Documents(stream)
+    documents = Documents(stream, ROLLOUT)
     for seen in (START, START, after(phase("load", 3))):
         documents.show(seen)
 
@@ -221,8 +229,8 @@ def test_programs_are_told_every_change_as_json() -> None:
 
 def test_a_terminal_shows_each_phase_with_its_time() -> None:
     stream = io.StringIO()
-    screen = Screen(stream, colour=False)
-    screen.show(after(phase("start", 0), phase("load", 1200)), "the connection broke off")
+    screen = Screen(stream, ROLLOUT, colour=False)
+    screen.show(after(phase("start", 0), phase("load", 1200)).hindered("the connection broke off"))
     screen.close()
 
     last = stream.getvalue().rpartition("\r")[2].replace("\x1b[2K", "").splitlines()

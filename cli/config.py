@@ -16,6 +16,7 @@ import msgspec
 
 from cli.failures import Misused
 from cli.settings import Settings, home, hub_token, load
+from cli.writing import write_private
 from schemas.names import Namespace
 
 
@@ -76,22 +77,11 @@ def write(path: Path, config: Config) -> None:
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(path, text)
+        write_private(path, text.encode(), durable=True)
     except OSError as error:
         raise Misused(
             f"{path} can not be written: {error.strerror}", "check who owns it"
         ) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, 0o600)  # a file left by a crash keeps its own mode otherwise
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(temporary, path)
 
 
 def exposed(path: Path) -> bool:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.writing import write_private
+
 # Goes up when an older mllm could no longer use what this one writes.
 FORMAT = 1
 # Bytes that must be free before the servers start, or are trusted with writes again.
@@ -111,18 +113,6 @@ def account_name() -> str:
             f"user id {uid} has no account on this machine, which Postgres needs",
             "run mllm as a user listed in /etc/passwd",
         ) from error
-
-
-def write_private(path: Path, content: bytes, *, durable: bool) -> None:
-    """Replace `path` at once, readable by its owner alone; `durable` survives a power cut too."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def _check_format(data: DataDir) -> None:

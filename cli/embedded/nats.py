@@ -20,7 +20,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from cli.embedded.child import Part
-from cli.embedded.datadir import DataDir, StackError, blamed_on, write_private
+from cli.embedded.datadir import DataDir, StackError, blamed_on
+from cli.writing import write_private
 
 HOST = "127.0.0.1"
 USER = "mllm"

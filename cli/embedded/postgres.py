@@ -23,8 +23,9 @@ import psycopg
 from cli.embedded import logs, process
 from cli.embedded.account import Account, account_of, free_user_id, give
 from cli.embedded.child import Part, command
-from cli.embedded.datadir import DataDir, StackError, account_name, blamed_on, write_private
+from cli.embedded.datadir import DataDir, StackError, account_name, blamed_on
 from cli.embedded.process import ProcessRecord
+from cli.writing import write_private
 
 MAJOR = "18"
 USER = "mllm"

@@ -16,11 +16,12 @@ import msgspec
 
 from cli.embedded import logs, nats, postgres
 from cli.embedded.child import Child, Part, PartStatus
-from cli.embedded.datadir import ROOM, DataDir, claim, free_bytes, write_private
+from cli.embedded.datadir import ROOM, DataDir, claim, free_bytes
 from cli.embedded.nats import Nats
 from cli.embedded.postgres import Postgres
 from cli.embedded.process import myself
 from cli.embedded.status import StackStatus, stop_leftovers
+from cli.writing import write_private
 
 TICK = 1.0
 AILING_TICKS = 2

@@ -24,7 +24,7 @@ class Chosen:
     """Only events of these types, with commas between; job.* means a family."""
 
     aggregate: str | None = None
-    """Only events about these: job, weights, model, alias, runtime or token."""
+    """Only events about these: job, weights, model, alias, runtime, status or token."""
 
     id: str | None = None
     """Only events about this one of them: a job's id, a slot; weights or a model by name."""
@@ -61,7 +61,7 @@ def list_(
     Parameters
     ----------
     subject
-        Only events about it: job/ID, weights/NAME, model/NAME, runtime/SLOT.
+        Only events about it: job/ID, weights/NAME, model/NAME, runtime/SLOT, status/SLOT.
     limit
         At most this many; 0 for all.
     correlation
@@ -96,7 +96,7 @@ def tail(
     Parameters
     ----------
     subject
-        Only events about it: job/ID, weights/NAME, model/NAME, runtime/SLOT.
+        Only events about it: job/ID, weights/NAME, model/NAME, runtime/SLOT, status/SLOT.
     tail
         Begin with this many of the newest; not with --after.
     ticks

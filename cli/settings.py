@@ -47,7 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
       database_url       Postgres; empty: not set
       stream_prefix      put before the names of all streams, so that several mllm share a NATS
       host, port         where the gateway listens (127.0.0.1, 8080)
-      metrics_port       where the other roles serve Prometheus metrics (9464; 0: any free port)
+      metrics_port       on which port of host the other roles serve Prometheus metrics, to whoever
+                         reaches it (9464; 0: any free port)
       api_token          the first administrator's token
       secret_key         encrypts stored secrets
       runtime            what serves models: process or kserve

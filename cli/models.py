@@ -78,7 +78,7 @@ def list_(
     label
         Only models with this label: team, or team=search.
     runtime
-        Only models for this engine.
+        Only models for this engine: llamacpp, vllm, or another by its name.
     target
         Only models with these weights.
     limit

@@ -166,6 +166,7 @@ class Vllm(Controller):
     ) -> ModelAdvice:
         """Read the headers of a repository's files: what it is, and on which cards it fits."""
         token = ""
+        caller.refuse_secret(data.token_secret)
         if data.token_secret:
             token = await ports.secrets.get(caller.namespace, data.token_secret)
         info = await ports.advisor.model_info(data.hf_model_id, data.revision, token)

@@ -1,5 +1,6 @@
 """One admitted request: who makes it, about which namespace, and under which ids."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -9,8 +10,11 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from gateway.auth import Access
-from schemas.message import Context
+from schemas.message import Context, Rejected
 from schemas.names import ALL, SYSTEM
+from schemas.token import Scope
+
+USE_SECRETS: Sequence[Scope] = ("secrets:read", "jobs:write", "catalog:write")
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -32,6 +36,16 @@ class Caller(msgspec.Struct, frozen=True):
     def namespaces(self) -> str | None:
         """The one namespace a list is about; None for all."""
         return None if self.namespace == ALL else self.namespace
+
+    def refuse_secret(self, name: str | None) -> None:
+        """Raise `Rejected` if a token that only reads names a secret: with what that opens it would
+        read what it may not. Whoever may order work may have it done with a secret."""
+        if name and not any(map(self.access.has, USE_SECRETS)):
+            raise Rejected(
+                "forbidden_scope",
+                "to use a secret needs a token with one of the scopes " + ", ".join(USE_SECRETS),
+                scope=USE_SECRETS[0],
+            )
 
     def context(self, *, system: bool = False) -> Context:
         """What surrounds a command of this request. `system`: about what belongs to no tenant."""

@@ -83,6 +83,7 @@ class Catalog(Controller):
         if data.target:
             known = await _installed(ports, caller.namespace, data)
         else:
+            caller.refuse_secret(data.token_secret)
             known = await _on_hub(ports, caller.namespace, data)
         known = known._replace(fit=await _fit(ports, known.facts))
         return Generated(generated(known, data.id), known.facts, notes(known))

@@ -63,6 +63,7 @@ class Weights(Controller):
         self, caller: From, ports: Handed, models: Models, data: JSONBody[InstallBody]
     ) -> Plan:
         """Say what an install would bring, and how much room it would leave."""
+        caller.refuse_secret(data.token_secret)
         plan = await _plan(ports, models, data.wanted(), caller.namespace)
         refuse_full(plan.store, plan.disk)
         return plan

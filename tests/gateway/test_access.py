@@ -74,6 +74,23 @@ async def test_an_expired_token_opens_no_route(gate: Rig) -> None:
     assert set((await refusals(gate, bearer)).values()) == {"401 token_expired"}
 
 
+@pytest.mark.parametrize("path", ["/weights/plan", "/catalog/generate", "/vllm/model-info"])
+async def test_who_only_reads_does_so_with_no_secret_of_others(gate: Rig, path: str) -> None:
+    body = {"hfModelId": "org/model", "tokenSecret": "hub"}
+    found: dict[Scope, bool] = {}
+    for scope in (*SCOPES, "secrets:read"):
+        answer = await gate.ask("POST", path, await gate.issue("read", scope), json=body)
+        found[scope] = answer.json().get("code") != "forbidden_scope"
+
+    assert found == {
+        "read": False,
+        "jobs:write": True,
+        "runtime:write": False,
+        "catalog:write": True,
+        "secrets:read": True,
+    }
+
+
 async def test_a_revoked_token_opens_no_route(gate: Rig) -> None:
     bearer = await gate.issue("admin", namespaces=("*",))
     await gate.say(RevokeToken(token_id_and_hash(bearer)[0]), "system")

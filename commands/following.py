@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
 from types import TracebackType
@@ -21,9 +22,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import APIError
 
 from commands.direct import Stored
+from schemas.log import LogUnavailable
 
 CREDIT = 1000
 CREDIT_BYTES = 8 * 1024 * 1024
@@ -35,6 +36,9 @@ GLANCE = 1.0
 """Seconds between looks at whether the connection is still the same."""
 
 MOMENT = 1.0
+
+FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
+"""Seconds until it begins again: twice as many each time that this comes to nothing."""
 
 HEARTBEAT_STATUS = "100"
 PULL_OVER = ("404", "408")
@@ -94,20 +98,26 @@ class Follower:
             await self._forget_consumer()
 
     async def batches(self) -> AsyncGenerator[list[Stored]]:
-        """What has arrived since the last one, never nothing. Ends when the connection is closed,
-        which is for good, unlike everything else that can happen to it."""
+        """What has arrived since the last one, never nothing. Raises `LogUnavailable` when the
+        connection is closed, which is for good, unlike everything else that can happen to it."""
+        pause = FIRST_PAUSE
         while not self._nats.is_closed:
             try:
                 if not self._consumer:
                     await self._make_consumer()
                 _stop_if_cancelled()
-                if batch := await self._batch():
+                batch = await self._batch()
+                pause = FIRST_PAUSE
+                if batch:
                     self._after = batch[-1].position
                     yield batch
-            except (_Lost, TimeoutError, NatsError, APIError) as error:
-                logger.debug("following %s begins again: %s", self._stream, error)
+            except (_Lost, TimeoutError, NatsError) as error:
+                if pause == FIRST_PAUSE:
+                    why = str(error) or type(error).__name__
+                    logger.warning("following %s begins again: %s", self._stream, why)
                 await self._forget_consumer()
-                await asyncio.sleep(0.1)
+                pause = await self._rest(pause)
+        raise LogUnavailable("the connection to NATS is closed")
 
     async def _hear(self, message: Msg) -> None:
         self._arrived.append(message)
@@ -136,8 +146,22 @@ class Follower:
         if consumer and self._nats.is_connected:
             try:
                 await self._js.delete_consumer(self._stream, consumer)
-            except (TimeoutError, NatsError, APIError) as error:
+            except (TimeoutError, NatsError) as error:
                 logger.debug("consumer %s is left to expire: %s", consumer, error)
+
+    async def _rest(self, seconds: float) -> float:
+        """Wait, though not when the connection has become another; how long to wait next time."""
+        until = time.monotonic() + seconds
+        await asyncio.sleep(FIRST_PAUSE)
+        while not self._reconnected():
+            if time.monotonic() >= until:
+                return min(2 * seconds, LAST_PAUSE)
+            await asyncio.sleep(FIRST_PAUSE)
+        return FIRST_PAUSE
+
+    def _reconnected(self) -> bool:
+        """Whether the consumer was made on another connection, or there will be none any more."""
+        return self._nats.is_closed or self._nats.stats["reconnects"] != self._connection
 
     async def _pull(self) -> None:
         self._credit = CREDIT
@@ -163,7 +187,7 @@ class Follower:
         async with asyncio.timeout(SILENCE):
             while not self._arrived:
                 # What is sent while a connection is down is lost, and the consumer may not know.
-                if self._nats.stats["reconnects"] != self._connection:
+                if self._reconnected():
                     raise _Lost("the connection is another")
                 self._bell.clear()
                 with contextlib.suppress(TimeoutError):

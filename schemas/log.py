@@ -180,7 +180,10 @@ class EventLog(Protocol):
         ...
 
     def follow(self, after: int) -> AsyncIterator[Sequence[Commit]]:
-        """Every commit past `after`, in order, for ever, in batches of what is there by now."""
+        """Every commit past `after`, in order, for ever, in batches of what is there by now.
+
+        Raises `LogUnavailable` when the log can never be reached again from here.
+        """
         ...
 
     async def fetch(self, positions: Sequence[int]) -> Sequence[Commit]:

@@ -2,16 +2,18 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from commands.following import CREDIT
+from commands.following import CREDIT, SILENCE
 from commands.jetstream import JetStreamLog, LogNames
 from schemas.job import JobProgress
-from schemas.log import Commit, EventLog, Head
+from schemas.log import EventLog, Head, LogUnavailable
 from tests.contract import logs
 from tests.contract.logs import STARTED, context, following, progress, read, stream
 from tests.contract.writers import insist
@@ -243,14 +245,38 @@ async def test_a_follower_stopped_while_it_begins_leaves_nothing_behind(
         await left_nothing(client, stream_prefix)
 
 
-async def test_a_follower_ends_with_its_connection(nats_url: str, stream_prefix: str) -> None:
-    async with logs.connected([nats_url]) as client:
-        await logs.make_stream(client, stream_prefix)
-        async with logs.opened(client, stream_prefix) as log:
+async def test_a_follower_that_can_not_begin_says_so_once_and_asks_ever_more_rarely(
+    nats_url: str, stream_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[float] = []
+
+    async def hear(_: Msg) -> None:
+        asked.append(time.monotonic())
+
+    async def asked_often() -> bool:
+        return len(asked) >= 5
+
+    async with logs.connected([nats_url]) as client, logs.opened(client, stream_prefix) as log:
+        await client.subscribe(f"$JS.API.CONSUMER.CREATE.{stream_prefix}EVT.>", cb=hear)
+        async with listening(log) as listener:
+            await eventually(asked_often, within=20)
+            await logs.make_stream(client, stream_prefix)
             await log.append(stream("j1"), Head(), [STARTED], context("c1"))
-            heard: list[Commit] = []
-            async with asyncio.timeout(10):
-                async for batch in following(log, 0):
-                    heard += batch
-                    await client.close()
-            assert len(heard) == 1
+            await listener.has_heard(1)
+
+    assert asked[4] - asked[3] > 3 * (asked[1] - asked[0])
+    assert caplog.text.count("begins again") == 1
+
+
+async def test_a_follower_fails_with_its_connection(
+    nats_url: str, stream_prefix: str, jetstream_log: JetStreamLog
+) -> None:
+    await append_many(jetstream_log, 0, 1)
+    async with logs.connected([nats_url]) as client, logs.opened(client, stream_prefix) as log:
+        listener = Listener(log)
+        listening = asyncio.create_task(listener.listen())
+        await listener.has_heard(1)
+        await client.close()
+        with pytest.raises(LogUnavailable, match="closed"):
+            async with asyncio.timeout(SILENCE / 2):
+                await listening

@@ -1,6 +1,8 @@
 """Connections to NATS and Postgres, with the manners every role needs."""
 
 import logging
+import os
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +22,8 @@ logger = logging.getLogger(__name__)
 async def nats_connection(url: str, name: str) -> AsyncGenerator[Client]:
     """A connection that comes back for ever, and says why when it is refused something.
 
-    Raises `OutOfReach` when there is no server to begin with.
+    Should the client close it for good all the same, the process is asked to leave: whoever started
+    it starts it again. Raises `OutOfReach` when there is no server to begin with.
     """
 
     async def complain(error: Exception) -> None:
@@ -36,6 +39,11 @@ async def nats_connection(url: str, name: str) -> AsyncGenerator[Client]:
     async def back() -> None:
         logger.info("NATS is back")
 
+    async def closed() -> None:
+        if not leaving:
+            logger.error("NATS closed the connection for good; leaving, to be started again")
+            os.kill(os.getpid(), signal.SIGTERM)
+
     try:
         connection = await nats.connect(
             url,
@@ -49,6 +57,7 @@ async def nats_connection(url: str, name: str) -> AsyncGenerator[Client]:
             error_cb=complain,
             disconnected_cb=lost,
             reconnected_cb=back,
+            closed_cb=closed,
         )
     except (OSError, TimeoutError, NatsError) as error:
         raise OutOfReach("NATS does not answer", "check MLLM_NATS_URL") from error

@@ -1,0 +1,36 @@
+"""Connections of roles, and what becomes of a role without one."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from cli.connecting import nats_connection
+from cli.roles.leaving import told
+
+INFO = b'INFO {"server_id":"fake","version":"2.12.0","headers":true,"max_payload":1048576}\r\n'
+
+
+@pytest.fixture
+async def unfriendly() -> AsyncGenerator[str]:
+    """The address of a NATS that welcomes everybody, and then will have no more of them."""
+
+    async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO)
+        await reader.readuntil(b"PING\r\n")
+        writer.write(b"PONG\r\n-ERR 'User Authentication Expired'\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(welcome, "127.0.0.1")
+    async with server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_role_whose_connection_is_closed_for_good_is_told_to_leave(
+    unfriendly: str,
+) -> None:
+    leave = told()
+    async with nats_connection(unfriendly, "test") as connection, asyncio.timeout(10):
+        await leave.wait()
+        assert connection.is_closed

@@ -1,5 +1,8 @@
 """Runners: one for each read model, through whatever happens to Postgres."""
 
+import asyncio
+import signal
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -14,6 +17,15 @@ from tests.projections.keeping import assert_equal_to_a_fold, position, running
 from tests.projections.telling import Told, anything, install
 from tests.servers import postgres_server
 from tests.support import eventually
+
+HOLDER = """
+import asyncio, sys
+from projections import jobs, projection
+from tests.projections.telling import Told
+
+projection.SILENT_SECONDS, projection.LOOK_SECONDS = 1, 0.2
+asyncio.run(projection.run(jobs.projection, Told(), sys.argv[1]))
+"""
 
 
 async def caught_up(db: Db, told: Told, name: str = "jobs", within: float = 10) -> None:
@@ -47,6 +59,30 @@ async def test_of_two_runners_one_works_and_the_other_takes_over(db: Db, databas
             install(told, "B" * 26)
             await caught_up(db, told)
     await assert_equal_to_a_fold(db, jobs.projection, told.commits)
+
+
+async def test_a_runner_that_fell_silent_is_replaced(db: Db, database_url: str) -> None:
+    told = Told()
+    silent = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDER, database_url)
+    try:
+        await eventually(lambda: _held(db), within=20)
+        silent.send_signal(signal.SIGSTOP)
+        install(told)
+        async with running(jobs.projection, told, database_url):
+            await caught_up(db, told)
+    finally:
+        silent.kill()
+        await silent.wait()
+    await assert_equal_to_a_fold(db, jobs.projection, told.commits)
+
+
+async def _held(db: Db) -> bool:
+    """Whether somebody holds a lease."""
+    cursor = await db.execute(
+        "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"
+        " AND granted AND application_name = current_setting('application_name')"
+    )
+    return cursor.rowcount > 0
 
 
 async def test_runners_that_lose_their_connections_again_and_again_write_each_commit_once(

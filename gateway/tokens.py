@@ -60,10 +60,9 @@ class Tokens(Controller):
         cursor: Cursor = None,
     ) -> Page[TokenRow]:
         """List tokens, newest first: those whose namespaces are all the caller's."""
+        within = None if caller.access.everywhere else caller.access.namespaces
         async with models.open([tokens.projection.name], fresh) as view:
-            page = await tokens.page(view.db, Part(limit, cursor))
-        shown = tuple(row for row in page.items if caller.access.covers(row.namespaces))
-        return Page(shown, page.next_cursor)
+            return await tokens.page(view.db, within, Part(limit, cursor))
 
     @post(opt=needs("admin"), status_code=201)
     async def issue(

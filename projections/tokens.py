@@ -1,5 +1,6 @@
 """Access tokens, for people to see. Who may enter is decided on the log, never here."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
@@ -55,9 +56,13 @@ tokens = Table(
 projection = Projection("tokens", (tokens,), __file__, TokenEvent)
 
 
-async def page(db: Db, part: Part) -> Page[TokenRow]:
-    """Newest first. Raises `Rejected` with `invalid_cursor`."""
-    return await page_of(db, tokens, (), part)
+async def page(db: Db, within: Iterable[str] | None, part: Part) -> Page[TokenRow]:
+    """Newest first: those for namespaces that are all `within` these, or every token.
+
+    Raises `Rejected` with `invalid_cursor`.
+    """
+    namespaces = None if within is None else msgspec.json.encode(sorted(within)).decode()
+    return await page_of(db, tokens, [("namespaces <@ %s::jsonb", namespaces)], part)
 
 
 async def get(db: Db, id: str) -> TokenRow | None:

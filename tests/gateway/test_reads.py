@@ -203,6 +203,20 @@ async def test_an_administrator_sees_the_tokens_of_their_namespaces(house: Rig) 
     assert "hash" not in str(every)
 
 
+async def test_pages_of_tokens_are_full_whoever_asks(house: Rig) -> None:
+    narrow = await house.issue("admin", namespaces=("tenant", "default"))
+    for namespaces in (("tenant",), ("*",), ("default", "tenant"), ("default", "other")):
+        await house.issue("read", namespaces=namespaces)
+    end = await house.log.end()
+
+    pages = [await house.ask("GET", f"/tokens?limit=2&min_sequence={end}", narrow)]
+    while cursor := pages[-1].json()["nextCursor"]:
+        pages.append(await house.ask("GET", f"/tokens?limit=2&cursor={cursor}", narrow))
+
+    found = [[sorted(row["namespaces"]) for row in page.json()["items"]] for page in pages]
+    assert found == [[["default", "tenant"], ["tenant"]], [["default", "tenant"]]]
+
+
 async def test_the_summary_and_the_projections_are_told(house: Rig) -> None:
     done = await house.install("org/done")
 

@@ -140,7 +140,7 @@ async def test_tokens_show_what_became_of_them_and_nothing_secret(db: Db) -> Non
     told(Stream("system", "token", "t1"), TokenRevoked("t1"))
     await write(db, told.commits)
 
-    page = await tokens.page(db, Part())
+    page = await tokens.page(db, None, Part())
     assert [row.id for row in page.items] == ["t2", "t1"]
     revoked = await tokens.get(db, "t1")
     assert revoked is not None

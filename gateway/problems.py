@@ -15,7 +15,7 @@ from litestar.typing import FieldDefinition
 
 from gateway.media_types import PROBLEM
 from schemas.api.problem import Problem
-from schemas.log import Conflict, LogUnavailable
+from schemas.log import LogUnavailable
 from schemas.message import Rejected
 
 RETRY_SECONDS = 2
@@ -65,18 +65,20 @@ STATUS: Mapping[str, int] = {
     "weights_unfit": 422,
     "too_many_streams": 429,
     "internal": 500,
+    "engine_failed": 502,
     "cluster_unreachable": 503,
     "forbidden_cluster": 503,
     "hub_unreachable": 503,
     "kserve_missing": 503,
     "log_unavailable": 503,
     "newer_log": 503,
+    "not_serving": 503,
     "read_model_behind": 503,
     "read_models_unavailable": 503,
     "secrets_unavailable": 503,
     "no_space": 507,
 }
-"""Every code that a request may be answered with."""
+"""What codes are answered with; any other with `OTHERWISE`."""
 
 OTHERWISE = 422
 """A command that was understood and refused, for a reason that has no status of its own."""
@@ -101,6 +103,8 @@ REMEDIES: Mapping[str, str] = {
     "read_model_behind": "try again in a moment",
     "too_many_streams": "close some, or use another token",
     "newer_log": "run the version that wrote it",
+    "not_serving": "see `mllm runtime status`, or activate a model; try again when it is ready",
+    "engine_failed": "see `mllm runtime logs` and `mllm runtime diagnose`",
 }
 
 Headers: TypeAlias = dict[str, str]
@@ -109,11 +113,9 @@ AnyRequest: TypeAlias = Request[Any, Any, Any]
 logger = logging.getLogger(__name__)
 
 
-def problem(
-    code: str, detail: str, *, status: int | None = None, details: Mapping[str, object] = {}
-) -> Problem:
+def problem(code: str, detail: str, *, details: Mapping[str, object] = {}) -> Problem:
     """The problem that `code` names. A `remedy` among `details` overrules the usual one."""
-    status = status or STATUS.get(code, OTHERWISE)
+    status = STATUS.get(code, OTHERWISE)
     facts = {key: value for key, value in details.items() if key not in ("remedy", "errors")}
     return Problem(
         type=f"urn:mllm:problem:{code}",
@@ -161,10 +163,6 @@ def on_log_unavailable(request: AnyRequest, error: LogUnavailable) -> Response[b
     return answer(request, problem("log_unavailable", "the event log does not answer"))
 
 
-def on_conflict(request: AnyRequest, error: Conflict) -> Response[bytes]:
-    return answer(request, problem("busy", "too many changes at once; try again"))
-
-
 def on_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """What the framework refused: a route, a method, a parameter, a body."""
     if error.status_code >= 500:
@@ -175,8 +173,7 @@ def on_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     code = CODES.get(error.status_code, "invalid")
     details = {"errors": _errors(request, said)}
     headers = {k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"}
-    shown = problem(code, _detail(code), status=error.status_code, details=details)
-    return answer(request, shown, headers)
+    return answer(request, problem(code, _detail(code), details=details), headers)
 
 
 def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
@@ -238,7 +235,6 @@ def _parameters(handler: HTTPRouteHandler) -> Mapping[str, FieldDefinition]:
 HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[bytes]]] = {
     Rejected: on_rejected,
     LogUnavailable: on_log_unavailable,
-    Conflict: on_conflict,
     HTTPException: on_http,
     Exception: on_unexpected,
 }

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Annotated, TypeAlias
 
-from litestar import Controller, Response, Router, route
+from litestar import Controller, Router, route
 from litestar.di import NamedDependency
 from litestar.params import PathParameter, SkipValidation
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +24,6 @@ from gateway.ending import end
 from gateway.engines import Exchange, Gone, Head, Refused, Request, begin
 from gateway.passing import Body, TooLarge, outgoing, returned
 from gateway.ports import EngineKey, Handed
-from gateway.problems import answer, problem
 from schemas.live import Endpoint
 from schemas.log import LogUnavailable
 from schemas.message import Rejected
@@ -46,26 +45,18 @@ Ask: TypeAlias = Callable[[str, str], Awaitable[Endpoint | None]]
 Look: TypeAlias = Callable[[], Awaitable[Endpoint]]
 
 
-class NotServing(Exception):
+class NotServing(Rejected):
     """Nobody answers in the slot now."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__("not_serving", text)
 
-class EngineFailed(Exception):
+
+class EngineFailed(Rejected):
     """The engine took the request, and did not answer."""
 
-
-def on_not_serving(request: AnyRequest, error: NotServing) -> Response[bytes]:
-    remedy = "see `mllm runtime status`, or activate a model; try again when it is ready"
-    return answer(
-        request, problem("not_serving", str(error), status=503, details={"remedy": remedy})
-    )
-
-
-def on_engine_failed(request: AnyRequest, error: EngineFailed) -> Response[bytes]:
-    remedy = "see `mllm runtime logs` and `mllm runtime diagnose`"
-    return answer(
-        request, problem("engine_failed", str(error), status=502, details={"remedy": remedy})
-    )
+    def __init__(self, text: str) -> None:
+        super().__init__("engine_failed", text)
 
 
 class Whereabouts:
@@ -206,7 +197,6 @@ class Serving(Controller):
         http_method=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
         opt=needs("read") | {"passes_on": True},
         status_code=200,
-        exception_handlers={NotServing: on_not_serving, EngineFailed: on_engine_failed},
     )
     async def serve(
         self,

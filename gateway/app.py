@@ -38,7 +38,7 @@ from gateway.reading import Reading, provide_min_sequence
 from gateway.runtime import RuntimeReads, RuntimeWrites
 from gateway.secrets import Secrets
 from gateway.serving import Serving
-from gateway.settings import Settings
+from gateway.settings import DEFAULTS, Settings
 from gateway.stream import EventStream
 from gateway.subscription import Subscriptions
 from gateway.system import System
@@ -77,7 +77,6 @@ HANDED = (
     "description",
 )
 MOST_BODY_BYTES = 1024 * 1024
-DEFAULTS = Settings()
 
 
 def create_app(ports: Ports, settings: Settings = DEFAULTS) -> Litestar:

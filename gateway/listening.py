@@ -2,10 +2,12 @@
 
 import socket
 
+from gateway.settings import DEFAULTS
+
 BACKLOG = 4096
 
 
-def listen(host: str, port: int, patience: float = 30.0) -> socket.socket:
+def listen(host: str, port: int, patience: float = DEFAULTS.stuck_seconds) -> socket.socket:
     """A listening socket for uvicorn. Port 0 takes a free one. Raises `OSError`.
 
     A reader that takes nothing for `patience` seconds is dropped by the kernel, with all that still

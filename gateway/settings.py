@@ -1,4 +1,4 @@
-"""What of the gateway may be tuned. The defaults are for production; tests shorten them."""
+"""The gateway's own limits. Every gateway has the defaults; only tests choose others."""
 
 import msgspec
 
@@ -18,3 +18,6 @@ class Settings(msgspec.Struct, frozen=True):
     stuck_seconds: float = 30.0
     most_streams: int = 3000
     most_lag: int = 10_000
+
+
+DEFAULTS = Settings()

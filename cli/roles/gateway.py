@@ -17,7 +17,7 @@ from commands.holding import HoldingsOnLog
 from commands.idempotency import Keys
 from gateway.app import create_app
 from gateway.heading import Protocol
-from gateway.listening import listen
+from gateway.listening import BACKLOG, listen
 from gateway.ports import Ports
 from gateway.telemetry import add_request_id
 from processors.advice.advisor import Advice
@@ -48,15 +48,13 @@ async def serve(settings: Settings) -> None:
         application = create_app(await ports(parts, models))
         config = uvicorn.Config(
             cast(Any, application),
-            host=settings.host,
-            port=settings.port,
             http=Protocol,
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            backlog=4096,
+            backlog=BACKLOG,
         )
         await Server(config, application).serve([listen(settings.host, settings.port)])
 

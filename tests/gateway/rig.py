@@ -29,12 +29,12 @@ from commands.holding import HoldingsOnLog
 from commands.idempotency import KeyNames, Keys
 from commands.jetstream import JetStreamLog, LogNames
 from commands.ordering import Orders
-from gateway.app import DEFAULTS, create_app
+from gateway.app import create_app
 from gateway.ending import end
 from gateway.heading import Protocol
 from gateway.listening import listen
 from gateway.ports import EngineKey, Ports, keyless
-from gateway.settings import Settings
+from gateway.settings import DEFAULTS, Settings
 from processors import job_logs, live
 from processors.job_logs import Logs, LogStreamNames
 from processors.live import Live, LiveNames

@@ -36,12 +36,11 @@ class HoldingsOnLog:
         busy = ""
         for commit in history:
             for event in commit.events:
+                holding = _evolve(holding, event, commit)  # type: ignore[arg-type]
                 if isinstance(event, WeightsReserved):
                     busy = event.job
                 elif isinstance(event, WeightsReleased):
                     busy = ""
-                else:
-                    holding = _evolve(holding, event, commit)  # type: ignore[arg-type]
         return set_(holding, busy=busy) if holding else None
 
 

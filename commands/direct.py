@@ -32,7 +32,6 @@ class Stored(NamedTuple):
 class _Ask(msgspec.Struct, omit_defaults=True):
     seq: int = 0
     next_by_subj: str = ""
-    last_by_subj: str = ""
     batch: int = 0
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.frames import Filter, commit_entry
 from gateway.stream import Chunk, EventStream
-from schemas.log import EventLog, Stream
+from schemas.log import EventLog
 
 FETCHED = 64
 """Commits that one chunk asks the log for: at most 16 MiB, commonly 50 KiB."""
@@ -122,6 +122,6 @@ class History:
         inside = {p: self._ring[p] for p in positions if p > self._ring.start}
         async with self._turns:
             commits = await self._log.fetch([p for p in positions if p not in inside])
-        streams = [(c.position, Stream(*c.stream), c.types) for c in commits]
+        streams = [(c.position, c.stream, c.types) for c in commits]
         streams += [(p, entry.stream, entry.types) for p, entry in inside.items()]
         return [(p, types) for p, stream, types in sorted(streams) if filter.admits(*stream)]

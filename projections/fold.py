@@ -130,13 +130,6 @@ def steps(table: Table[R], commits: Iterable[Commit]) -> list[tuple[Commit, Chan
     return [(commit, change) for commit in commits for change in table.changes(commit)]
 
 
-def expected(table: Table[R], commits: Iterable[Commit]) -> Folded[R]:
-    """What the table must hold after a whole log: rows by key in order, and its history."""
-    folded = fold(table, steps(table, commits), {})
-    rows = {key: row for key, row in folded.rows.items() if row is not None}
-    return Folded({key: rows[key] for key in sorted(rows)}, folded.superseded)
-
-
 @dataclass(frozen=True)
 class Projection:
     """A read model: its tables, the union of events it reads, and the module that says how."""

@@ -10,7 +10,7 @@ from psycopg import AsyncCursor
 from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
 from projections.statements import history, listed, live
-from projections.table import HISTORY, Db, Key, R, Superseded, Table, columns
+from projections.table import Db, Key, R, Table, columns
 from schemas.api.problem import Page
 from schemas.message import Rejected
 
@@ -103,24 +103,6 @@ async def all_of(ask: Callable[[Part], Awaitable[Page[R]]], as_of: int | None = 
         if page.next_cursor is None:
             return rows
         cursor = page.next_cursor
-
-
-async def live_rows(db: Db, table: Table[R]) -> dict[Key, R]:
-    """The whole table by key, in the order of keys."""
-    query = SQL("SELECT {} FROM {}").format(_columns(table), Identifier(live(table)))
-    rows = {key_of(table, row): row for row in await read_rows(db, table, query)}
-    return {key: rows[key] for key in sorted(rows)}
-
-
-async def superseded_rows(db: Db, table: Table[R]) -> list[Superseded[R]]:
-    """All of the table's history, in the order in which it was superseded."""
-    ended = [column.name for column in HISTORY]
-    query = SQL("SELECT {} FROM {} ORDER BY to_position, {}")
-    relation, key = Identifier(history(table)), listed(table.key)
-    rows = await read_rows(db, table, query.format(_columns(table), relation, key))
-    cursor = await db.execute(query.format(listed(ended), relation, key))
-    ends = await cursor.fetchall()
-    return [Superseded(row, to, _utc(at)) for row, (to, at) in zip(rows, ends, strict=True)]
 
 
 def key_of(table: Table[R], row: R) -> Key:

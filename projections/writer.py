@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from projections import checkpoints
 from projections.checkpoints import Checkpoint
 from projections.fold import Projection, fold, steps
-from projections.rows import read_rows
+from projections.rows import key_of, read_rows
 from projections.statements import (
     keys_parameter,
     rows_parameter,
@@ -142,7 +142,7 @@ class Writer:
             known = self._rows[table.name]
             known.update(dict.fromkeys(keys))
             for row in await read_rows(self._db, table, query, [parameter]):
-                known[tuple(getattr(row, name) for name in table.key)] = row
+                known[key_of(table, row)] = row
 
     @contextmanager
     def _observed(self, commits: Sequence[Commit]) -> Generator[None]:

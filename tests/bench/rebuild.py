@@ -31,7 +31,6 @@ from projections import jobs, weights
 from projections.checkpoints import status
 from projections.migrations import migrate
 from projections.projection import rebuild, run
-from projections.rows import live_rows, superseded_rows
 from projections.sharing import SharedLog
 from projections.table import Db, Table
 from schemas.job import (
@@ -48,6 +47,7 @@ from schemas.log import AnyEvent, Head, Stream
 from schemas.message import Context
 from schemas.names import weights_id
 from schemas.weights import WeightsFiles, WeightsInstalled, WeightsReleased, WeightsReserved
+from tests.projections.keeping import live_rows, superseded_rows
 from tests.servers import Server, nats_server
 from tests.support import eventually
 

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from projections import aliases, event_index, jobs, models, runtime, weights
-from projections.fold import Projection, expected
+from projections.fold import Projection
 from projections.rows import Part, key_of, one, page_of
 from projections.table import Db
 from schemas.weights import WeightsDeleted, WeightsReleased
-from tests.projections.keeping import write, writer
+from tests.projections.keeping import expected, write, writer
 from tests.projections.telling import JOB, TARGET, Told, anything, at, install, reserved
 from tests.projections.telling import weights as place
 

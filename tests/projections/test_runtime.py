@@ -1,7 +1,6 @@
 """The row of a slot, and those of its activations, from the events of its history."""
 
 from projections.activations import activations
-from projections.fold import expected
 from projections.runtime import fold
 from schemas.api.runtime import ActivationRow, SlotRow
 from schemas.runtime import (
@@ -21,6 +20,7 @@ from schemas.runtime import (
     RuntimeEvent,
     Scaled,
 )
+from tests.projections.keeping import expected
 from tests.projections.telling import Told, at, served, slot
 
 PLACE = "active-llm"

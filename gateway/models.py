@@ -31,6 +31,7 @@ from projections import models as rows
 from projections import statuses
 from projections.rows import Part
 from schemas.advice import Compatibility, serving_of
+from schemas.api.advice import GPU_TYPE
 from schemas.api.models import (
     AliasSet,
     Applied,
@@ -63,8 +64,7 @@ GpuType: TypeAlias = Annotated[
     str,
     QueryParameter(
         name="gpuType",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$" + END,
-        max_length=100,
+        pattern=GPU_TYPE,
         description="A kind of card: its type, its name, or what machines call it.",
     ),
 ]

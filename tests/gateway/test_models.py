@@ -327,7 +327,7 @@ async def test_whether_a_model_fits_is_reckoned_as_its_manifest_serves_it(gate: 
     await gate.ask("PUT", "/models/big", json=body)
 
     fits = await gate.ask("GET", "/models/big/compatibility?gpuType=l40s")
-    unknown = await gate.ask("GET", "/models/big/compatibility?gpuType=abacus")
+    unknown = await gate.ask("GET", "/models/big/compatibility?gpuType=abacus%2B")
 
     assert fits.json()["fit"]["verdict"] == "fits"
     [serving, _] = gate.advice.asked

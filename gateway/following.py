@@ -12,12 +12,11 @@ from gateway.frames import Filter
 from gateway.media_types import TEXT
 from gateway.stream import EventStream
 from projections.jobs import row_of
-from schemas.job import AGGREGATE
+from schemas.job import AGGREGATE, ENDED
 from schemas.live import JobLogs, LogLine
 from schemas.log import EventLog, Stream
 from schemas.message import Rejected
 
-ENDED = frozenset({"completed", "failed", "cancelled"})
 ENDS = frozenset(f"job.{status}" for status in ENDED)
 LINGER_SECONDS = 1.0
 """How long lines are waited for after the job's end: they travel on another road."""

@@ -285,6 +285,7 @@ JobEvent: TypeAlias = (
 Status: TypeAlias = Literal[
     "absent", "pending", "running", "paused", "retrying", "completed", "failed", "cancelled"
 ]
+ENDED = ("completed", "failed", "cancelled")
 
 
 class Job(Value):
@@ -312,7 +313,7 @@ class Job(Value):
 
     @property
     def ended(self) -> bool:
-        return self.status in ("completed", "failed", "cancelled")
+        return self.status in ENDED
 
     @property
     def kind(self) -> str:

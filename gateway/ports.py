@@ -1,14 +1,13 @@
 """What the gateway is handed. It imports nobody who provides these."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from psycopg import AsyncConnection
 
+from projections.checkpoints import Connect
 from schemas.advice import Advisor
 from schemas.catalog import ModelChange
 from schemas.checks import Inspector
@@ -24,8 +23,6 @@ from schemas.secrets import Secrets
 from schemas.weights import Holdings
 from schemas.workloads import Workloads
 
-Db: TypeAlias = AsyncConnection[Any]
-Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Db]]
 EngineKey: TypeAlias = Callable[[Endpoint], str]
 
 

@@ -12,9 +12,9 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from gateway.parameters import MinSequence, MinSequenceHeader
-from gateway.ports import Connect, Db
 from projections import event_index
-from projections.checkpoints import Positions
+from projections.checkpoints import Connect, Positions
+from projections.table import Db
 from schemas.log import EventLog
 from schemas.message import Rejected
 

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.diagnosis import Known
 from gateway.happenings import TYPES, from_log, from_world, is_about_slot
-from gateway.ports import Db, Ports
+from gateway.ports import Ports
 from gateway.registered import Registry
 from projections import activations, event_index, runtime, statuses
 from projections.event_index import EventRow
 from projections.fold import events_of
 from projections.rows import Part
+from projections.table import Db
 from schemas import runtime as slot_schema
 from schemas import status as status_schema
 from schemas.api.runtime import ActiveRow, RuntimeAccepted, RuntimeEventRow, SlotRow, StatusRow

@@ -1,12 +1,13 @@
 """Who is asking: bearer tokens, verified against their own history in the log.
 
 What was found out is kept in memory and dropped the moment the log says otherwise, so that a
-revocation holds at once everywhere and a read model that lags can not let anyone in.
+revocation holds at once, or within two minutes where the log can not be heard, and a read model
+that lags can not let anyone in.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from secrets import compare_digest
 from typing import TypeVar
@@ -26,6 +27,10 @@ REMEMBERED = 10_000
 
 FRESH_SECONDS = 60.0
 UNKNOWN_FRESH_SECONDS = 5.0
+GRACE_SECONDS = 60.0
+"""For which a token is honoured beyond that while the log does not answer, as when a lone NATS is
+started again. No longer: where it is the network that is cut, others may have revoked it."""
+
 LONGEST_BEARER = 1024
 
 
@@ -102,8 +107,9 @@ class _Known(msgspec.Struct, frozen=True):
 class Authenticator:
     """Verifies bearers. Its owner lets it hear every commit of the log."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._news: OrderedDict[str, int] = OrderedDict()
 
@@ -128,16 +134,17 @@ class Authenticator:
         return credential.access
 
     async def credential(self, token: str) -> Credential | None:
-        """One token as it is now. Raises `LogUnavailable`."""
+        """One token as it is now, or was a moment ago. Raises `LogUnavailable`."""
         known = self._known.get(token)
-        if known is not None and time.monotonic() < known.until:
+        if known is not None and self._clock() < known.until:
             self._known.move_to_end(token)
             return known.credential
         try:
             found = await self._load(token)
         except LogUnavailable:
-            # While the log takes nothing, nobody can revoke anything either.
             if known is None or known.credential is None:
+                raise
+            if self._clock() >= known.until + GRACE_SECONDS:
                 raise
             return known.credential
         if found.position >= self._news.get(token, 0):
@@ -161,7 +168,7 @@ class Authenticator:
             history = await self._log.load(stream, fresh=True)
         credential = fold(history)
         keep = FRESH_SECONDS if credential else UNKNOWN_FRESH_SECONDS
-        return _Known(credential, _end(history), time.monotonic() + keep)
+        return _Known(credential, _end(history), self._clock() + keep)
 
 
 def _end(history: Sequence[Commit]) -> int:

@@ -12,8 +12,9 @@ from ulid import ULID
 from commands.dispatch import Dispatcher
 from commands.memory import MemoryLog
 from gateway.admission import PUBLIC, handlers, refuse_unnamed
-from gateway.auth import Authenticator
+from gateway.auth import FRESH_SECONDS, GRACE_SECONDS, Authenticator
 from schemas.bearer import token_id_and_hash
+from schemas.log import Commit, LogUnavailable, Stream
 from schemas.message import Context, Rejected
 from schemas.token import IssueToken, RevokeToken, RotateToken, Scope
 from tests.gateway.rig import Rig, problem
@@ -248,6 +249,36 @@ async def test_what_was_read_before_a_revocation_is_not_kept_after_it() -> None:
     with pytest.raises(Rejected) as refusal:
         await authenticator.identify("bearer")
     assert refusal.value.code == "token_revoked"
+
+
+class Sleepy(MemoryLog):
+    """A log that can be away."""
+
+    away = False
+
+    async def load(self, stream: Stream, *, fresh: bool = False) -> Sequence[Commit]:
+        if self.away:
+            raise LogUnavailable("asleep")
+        return await super().load(stream, fresh=fresh)
+
+
+async def test_a_token_that_is_known_is_honoured_for_a_while_without_the_log() -> None:
+    log, now = Sleepy(), 0.0
+    authenticator = Authenticator(log, lambda: now)
+    token, hash = token_id_and_hash("bearer")
+    await Dispatcher(log)(IssueToken(token, "n", hash, ("read",), ("default",)), context())
+    await authenticator.identify("bearer")
+    log.away = True
+
+    now = FRESH_SECONDS + GRACE_SECONDS - 1
+    assert (await authenticator.identify("bearer")).token == token
+    with pytest.raises(LogUnavailable):
+        await authenticator.identify("another")
+    now += 1
+    with pytest.raises(LogUnavailable):
+        await authenticator.identify("bearer")
+    log.away = False
+    assert (await authenticator.identify("bearer")).token == token
 
 
 async def test_a_rotation_keeps_what_a_token_may_do() -> None:

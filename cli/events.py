@@ -89,6 +89,7 @@ def tail(
     chosen: Chosen = Chosen(),
     tail: int = 10,
     ticks: bool = False,
+    logs: bool = False,
     session: Here,
 ) -> None:
     """Print the newest events, and go on with whatever happens. With -o json, one a line.
@@ -101,14 +102,17 @@ def tail(
         Begin with this many of the newest; not with --after.
     ticks
         Also live byte counts, which are not in the log.
+    logs
+        Also what the logs of jobs say, which is not in the log of events either.
     """
     gateway = session.gateway.within(ALL) if chosen.all_namespaces else session.gateway
     after, query = chosen.after, chosen.query(subject)
     newest = None if after is not None else tail
+    asides = {type for type, wanted in (("job.tick", ticks), ("job.log", logs)) if wanted}
     show = session.printer.changes(EVENTS)
     with Pump(gateway, lambda reader: follow(reader, after, tail=newest, **query)) as pump:
         for item in pump.items(3600.0):
             if isinstance(item, Break):
                 session.hint(f"{item.cause}; connecting again")
-            elif item is not None and (item.id or (ticks and item.type == "job.tick")):
+            elif item is not None and (item.id or item.type in asides):
                 show([msgspec.json.decode(item.data, type=CloudEvent)])

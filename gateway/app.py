@@ -86,7 +86,9 @@ def create_app(ports: Ports, settings: Settings = DEFAULTS) -> Litestar:
     """
     authenticator = Authenticator(ports.log)
     connections = Connections(settings.stuck_seconds, settings.most_streams)
-    stream = EventStream(ports.log, ports.live, authenticator, connections, settings)
+    stream = EventStream(
+        ports.log, ports.live, ports.job_logs, authenticator, connections, settings
+    )
     models = Reading(ports.connect, ports.log)
     history = History(ports.log, stream, EventPlaces(models))
     document = description(ports.version)

@@ -8,18 +8,18 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from schemas.api.events import CONTENT_TYPE, SPEC_VERSION, CloudEvent, cloud_events
-from schemas.live import Tick
+from schemas.live import LogLine, Tick
 from schemas.log import Commit, Stream
 from schemas.message import Rejected
 from schemas.names import SYSTEM
 
-TICK = "job.tick"
+TICK, LINE = "job.tick", "job.log"
 TYPE = re.compile(r"\*|[a-z0-9_]+(\.[a-z0-9_]+)*(\.\*)?")
 SOURCE = "/gateway"
 
 
 class Entry(NamedTuple):
-    """A commit, or a tick, on the stream: one frame for each event, in order."""
+    """A commit, or what is not in the log, on the stream: one frame for each event, in order."""
 
     stream: Stream
     types: tuple[str, ...]
@@ -87,22 +87,35 @@ def commit_entry(commit: Commit) -> Entry:
 
 
 def tick_entry(tick: Tick, position: int) -> Entry:
-    """Live byte counts, which are not in the log: their frame has no id to resume from."""
+    """Live byte counts."""
+    id = f"{tick.job}.{tick.attempt}.{int(tick.at.timestamp() * 1000)}"
+    return _aside(TICK, id, tick.namespace, tick, position, tick.worker)
+
+
+def line_entry(namespace: str, line: LogLine, position: int) -> Entry:
+    """A line of a job's log."""
+    return _aside(LINE, f"{line.job}.log.{line.cursor}", namespace, line, position)
+
+
+def _aside(
+    type: str, id: str, namespace: str, said: Tick | LogLine, position: int, actor: str = ""
+) -> Entry:
+    """What is not in the event log: its frame has no id to resume from."""
     event = CloudEvent(
-        id=f"{tick.job}.{tick.attempt}.{int(tick.at.timestamp() * 1000)}",
-        source=f"/{tick.namespace}/job",
-        type=TICK,
-        subject=f"job/{tick.job}",
-        time=tick.at,
+        id=id,
+        source=f"/{namespace}/job",
+        type=type,
+        subject=f"job/{said.job}",
+        time=said.at,
         sequence=position,
-        namespace=tick.namespace,
-        actor=tick.worker,
+        namespace=namespace,
+        actor=actor,
         correlationid="",
-        data=msgspec.Raw(msgspec.json.encode(tick)),
+        data=msgspec.Raw(msgspec.json.encode(said)),
         specversion=SPEC_VERSION,
         datacontenttype=CONTENT_TYPE,
     )
-    return Entry(Stream(tick.namespace, "job", tick.job), (TICK,), (_frame(TICK, event),))
+    return Entry(Stream(namespace, "job", said.job), (type,), (_frame(type, event),))
 
 
 class Note(msgspec.Struct, frozen=True):

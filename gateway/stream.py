@@ -16,12 +16,13 @@ from prometheus_client import Gauge
 
 from gateway.auth import Authenticator
 from gateway.connections import Connections
-from gateway.frames import Entry, Filter, commit_entry, tick_entry
+from gateway.frames import Entry, Filter, commit_entry, line_entry, tick_entry
 from gateway.settings import Settings
-from schemas.live import LiveState
+from schemas.live import JobLogs, LiveState
 from schemas.log import Commit, EventLog, LogUnavailable
 
-TICKS, TICK_BYTES = 512, 2 * 1024 * 1024
+ASIDES, ASIDE_BYTES = 1024, 2 * 1024 * 1024
+"""Of what is not in the log: who is too slow for it, misses some."""
 CHUNK_BYTES = 64 * 1024
 SHARED = 64
 SHORTEST_REST = 0.02
@@ -95,17 +96,19 @@ class EventStream:
         self,
         log: EventLog,
         live: LiveState,
+        lines: JobLogs,
         authenticator: Authenticator,
         connections: Connections,
         settings: Settings,
     ) -> None:
         self._log = log
         self._live = live
+        self._lines = lines
         self._authenticator = authenticator
         self._connections = connections
         self._settings = settings
         self.commits = Ring(settings.ring_commits, settings.ring_bytes)
-        self.ticks = Ring(TICKS, TICK_BYTES)
+        self.asides = Ring(ASIDES, ASIDE_BYTES)
         self.ready = asyncio.Event()
         self.pings = 0
         self._news = asyncio.Event()
@@ -116,6 +119,7 @@ class EventStream:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_for_ever(self._follow_log))
             tasks.create_task(_for_ever(self._follow_ticks))
+            tasks.create_task(_for_ever(self._follow_lines))
             tasks.create_task(self._pace())
             tasks.create_task(self._ping())
             tasks.create_task(self._connections.watch())
@@ -124,13 +128,14 @@ class EventStream:
         """Until there may be something new."""
         await self._wake.wait()
 
-    def read(self, filter: Filter, after: int, tick: int) -> tuple[Chunk, Chunk]:
-        """Commits and ticks past these cursors. Shared among clients that ask for the same."""
-        key = filter, after, tick
+    def read(self, filter: Filter, after: int, aside: int) -> tuple[Chunk, Chunk]:
+        """Commits, and what is not in the log, past these cursors. Shared among clients that ask
+        for the same."""
+        key = filter, after, aside
         shared = self._shared.get(key)
         if shared is None:
-            ticks = self.ticks.read(filter, max(tick, self.ticks.start))
-            shared = self.commits.read(filter, after), ticks
+            asides = self.asides.read(filter, max(aside, self.asides.start))
+            shared = self.commits.read(filter, after), asides
             if len(self._shared) < SHARED:
                 self._shared[key] = shared
         return shared
@@ -157,8 +162,15 @@ class EventStream:
 
     async def _follow_ticks(self) -> None:
         async for tick in self._live.ticks():
-            self.ticks.append(self.ticks.end + 1, tick_entry(tick, self.commits.end))
-            self._tell()
+            self._hear_aside(tick_entry(tick, self.commits.end))
+
+    async def _follow_lines(self) -> None:
+        async for namespace, line in self._lines.lines():
+            self._hear_aside(line_entry(namespace, line, self.commits.end))
+
+    def _hear_aside(self, entry: Entry) -> None:
+        self.asides.append(self.asides.end + 1, entry)
+        self._tell()
 
     def _tell(self) -> None:
         self._shared.clear()

@@ -107,15 +107,15 @@ class Subscriptions:
     async def _live(
         self, connection: Connection, filter: Filter, after: int, pulse: "Pulse"
     ) -> None:
-        stream, tick = self._stream, self._stream.ticks.end
+        stream, aside = self._stream, self._stream.asides.end
         while True:
             if after < stream.commits.start:  # a slow reader, overtaken by the ring
                 chunk = await self._history.chunk(filter, Start(after))
                 after, data = chunk.reached, chunk.data
             else:
-                commits, ticks = stream.read(filter, after, tick)
-                after, tick = commits.reached, ticks.reached
-                data = commits.data + ticks.data if ticks.data else commits.data
+                commits, asides = stream.read(filter, after, aside)
+                after, aside = commits.reached, asides.reached
+                data = commits.data + asides.data if asides.data else commits.data
             if data := pulse.keep(data):
                 await connection.write(data)
             if after >= stream.commits.end:

@@ -6,7 +6,8 @@ decisions, and losing a line loses no fact.
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,7 +24,6 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError
 
 from schemas.live import Level, LogLine
 from schemas.log import LogUnavailable
@@ -84,8 +84,8 @@ class Logs:
     ) -> Sequence[LogLine]:
         lines: list[LogLine] = []
         try:
-            subscription, pending = await self._consume(namespace, job, after)
-        except (TimeoutError, NatsError, APIError) as error:
+            subscription, pending = await self._consume(self._names.job(namespace, job), after)
+        except (TimeoutError, NatsError) as error:
             raise LogUnavailable("job logs can not be read now") from error
         try:
             while len(lines) < min(pending, limit):
@@ -98,26 +98,42 @@ class Logs:
         return lines
 
     async def follow(self, namespace: str, job: str, *, after: int = 0) -> AsyncIterator[LogLine]:
+        async with aclosing(self._follow(self._names.job(namespace, job), after)) as lines:
+            async for _, line in lines:
+                yield line
+
+    async def lines(self) -> AsyncIterator[tuple[str, LogLine]]:
+        async with aclosing(self._follow(self._names.job("*", "*"), None)) as lines:
+            async for found in lines:
+                yield found
+
+    async def _follow(self, subject: str, after: int | None) -> AsyncGenerator[tuple[str, LogLine]]:
+        """Namespace and line of whatever comes past the cursor; None is from now on."""
         while True:
-            subscription, _ = await self._consume(namespace, job, after)
             try:
-                async for line in _lines(subscription):
-                    yield line
+                subscription, _ = await self._consume(subject, after)
+            except (TimeoutError, NatsError) as error:
+                raise LogUnavailable("job logs can not be followed now") from error
+            try:
+                async for message in _messages(subscription):
+                    line = _line(message)
+                    yield message.subject.split(".")[-3], line
                     after = line.cursor
-            except (NatsError, APIError) as error:
-                logger.debug("following job %s begins again: %s", job, error)
+            except NatsError as error:
+                logger.debug("following %s begins again: %s", subject, error)
             finally:
                 await _leave(subscription)
 
     async def _consume(
-        self, namespace: str, job: str, after: int
+        self, subject: str, after: int | None
     ) -> tuple[JetStreamContext.PullSubscription, int]:
+        new = after is None
         subscription = await self._js.pull_subscribe(
-            self._names.job(namespace, job),
+            subject,
             stream=self._names.stream,
             config=ConsumerConfig(
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=after + 1,
+                deliver_policy=DeliverPolicy.NEW if new else DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=None if after is None else after + 1,
                 ack_policy=AckPolicy.NONE,
                 inactive_threshold=60.0,
                 mem_storage=True,
@@ -127,14 +143,14 @@ class Logs:
         return subscription, info.num_pending or 0
 
 
-async def _lines(subscription: JetStreamContext.PullSubscription) -> AsyncIterator[LogLine]:
+async def _messages(subscription: JetStreamContext.PullSubscription) -> AsyncIterator[Msg]:
     while True:
         try:
             messages = await subscription.fetch(1, timeout=10)
         except NatsTimeout:
             continue
         for message in messages:
-            yield _line(message)
+            yield message
 
 
 def _line(message: Msg) -> LogLine:
@@ -143,5 +159,5 @@ def _line(message: Msg) -> LogLine:
 
 
 async def _leave(subscription: JetStreamContext.PullSubscription) -> None:
-    with contextlib.suppress(NatsError, APIError):  # an abandoned consumer expires by itself
+    with contextlib.suppress(NatsError):  # an abandoned consumer expires by itself
         await subscription.unsubscribe()

@@ -99,3 +99,7 @@ class JobLogs(Protocol):
     def follow(self, namespace: str, job: str, *, after: int = 0) -> AsyncIterator[LogLine]:
         """The same, and then whatever comes, for ever."""
         ...
+
+    def lines(self) -> AsyncIterator[tuple[str, LogLine]]:
+        """Every new line of every job with its namespace, for ever. Raises `LogUnavailable`."""
+        ...

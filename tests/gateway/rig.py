@@ -115,7 +115,8 @@ class Rig:
         self.activations = Activations(self.log, self.dispatch, self.checks)
         self.plans = Plans()
         self.live = Live(connection, LiveNames(prefix))
-        self.lines = Logs(connection, LogStreamNames(prefix))
+        self.line_names = LogStreamNames(prefix)
+        self.lines = Logs(connection, self.line_names)
         self.keys = Forgetful(connection, KeyNames(prefix))
         self.secrets = FileSecrets(home / "secrets")
         self.engine_key: EngineKey = keyless

@@ -268,6 +268,29 @@ async def test_live_byte_counts_come_without_an_id(gate: Rig) -> None:
     assert next_.type == "weights.reserved"
 
 
+async def test_lines_of_job_logs_come_as_they_are_written_without_an_id(gate: Rig) -> None:
+    async def followed() -> bool:
+        logs = await gate.nats.jetstream().stream_info(gate.line_names.stream)
+        return logs.state.consumer_count == 1
+
+    await eventually(followed)
+    wanted = "type=job.log&aggregate=job&id=J"
+    async with gate.stream(wanted) as mine, gate.stream("type=job.tick") as other:
+        assert (await anext(mine)).comment == (await anext(other)).comment == "listening"
+        await gate.lines.write("default", "K", "of another job")
+        await gate.lines.write("default", "J", "model.safetensors: 503; retry 1/6", "warning")
+        await gate.lines.write("tenant", "J", "of another namespace")
+        await gate.live.say(Tick("J", "default", 1, "w1", datetime.now(UTC), "fetch", 5, 10))
+        [line] = await take(mine, 1)
+        [tick] = await take(other, 1)
+
+    assert (line.type, line.id, line.event["subject"]) == ("job.log", "", "job/J")
+    assert line.event["data"]["text"] == "model.safetensors: 503; retry 1/6"
+    [kept] = await gate.lines.read("default", "J")
+    assert line.event["data"]["cursor"] == kept.cursor
+    assert tick.type == "job.tick"
+
+
 async def test_events_of_unknown_types_are_passed_on(gate: Rig) -> None:
     async with gate.stream("type=moon.*") as messages:
         assert (await anext(messages)).comment

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 from processors.driver import Driver, DriverUnavailable
+from processors.ending import is_ending
 from processors.keeper import Keeper
 from processors.lease import Lease, LeaseLost
 from processors.work import QueueError
@@ -96,9 +97,8 @@ class Activator:
         self._wakes[place].set()
 
     async def _keep(self, place: Place) -> None:
-        keeper, wake, task = self._keeper(), self._wakes[place], asyncio.current_task()
-        # `asyncio.wait_for`, which nats-py waits with, may lose a cancellation before Python 3.12
-        while task is None or not task.cancelling():
+        keeper, wake = self._keeper(), self._wakes[place]
+        while not is_ending():
             wake.clear()
             pause = await self._look(keeper, place)
             with suppress(TimeoutError):

@@ -109,7 +109,7 @@ async def _while_answering(
                 await asyncio.sleep(every)
                 async with asyncio.timeout(every):
                     await db.execute("SELECT 1")
-        while True:  # until it has ended: `asyncio.wait_for` may lose one, before Python 3.12
+        while True:  # until it has left, as `ending.end` does
             block.cancel()
             cancelled += 1
             await asyncio.sleep(every)

@@ -21,6 +21,7 @@ from opentelemetry import propagate, trace
 from prometheus_client import Counter, Gauge
 
 from processors.attempt import Attempt, Done, Failed, Halted, Hold, Result, Runner, Writer
+from processors.ending import end
 from processors.fetch.errors import Fenced
 from processors.watchdog import alive
 from processors.work import QueueError, Taken, WorkSource
@@ -107,11 +108,9 @@ class Worker:
         await self._source.open(self._bell)
         slots = [asyncio.create_task(self._slot()) for _ in range(self._manners.slots)]
         try:
-            # not a TaskGroup: it cancels once, and a slot that waits for NATS may miss that
-            await asyncio.gather(*slots)
+            await asyncio.gather(*slots)  # not a TaskGroup: it cancels once
         finally:
-            for slot in slots:
-                slot.cancel()
+            await end(*slots)
         self._left.set()
 
     async def leave(self) -> None:
@@ -213,7 +212,7 @@ class Worker:
             result = await self._run(attempt)
             await self._conclude(attempt, result)
         finally:
-            await _end(keeper)
+            await end(keeper)
             self._attempts.discard(attempt)
             await subscription.unsubscribe()
         await self._let_go(taken, attempt, result)
@@ -344,14 +343,6 @@ async def _either(wake: asyncio.Event, seconds: float) -> None:
             await wake.wait()
     except TimeoutError:
         return
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    """Cancel until it has ended: in Python 3.11 `wait_for`, which nats-py waits with, may swallow
-    a cancellation that comes together with its answer."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.5)
 
 
 def _ringer(wake: asyncio.Event) -> Callable[[Msg], Awaitable[None]]:

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from processors.ending import end
+
 
 def told() -> asyncio.Event:
     """An event that is set when the process is asked to stop."""
@@ -32,8 +34,4 @@ async def until(
         tasks = [group.create_task(part) for part in work]
         await leave.wait()
         await hand_over()
-        # again and again: in Python 3.11 `wait_for`, which nats-py waits with, may swallow one
-        while pending := [task for task in tasks if not task.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=0.5)
+        await end(*tasks)

@@ -10,11 +10,11 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any, Generic, NamedTuple, NoReturn
+from typing import Generic, NamedTuple, NoReturn
 
 import msgspec
 
+from processors.ending import end
 from processors.kserve.cluster import Cluster
 from processors.kserve.kinds import Meta, O, Observed, slim
 from processors.kserve.reading import Wanted
@@ -104,11 +104,11 @@ class Informer(Generic[O]):
         asked = asyncio.create_task(self._again.wait())
         try:
             await asyncio.wait({watching, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if not asked.done():
-                watching.result()
-                return False
         finally:
-            await _end(watching, asked)
+            await end(watching, asked)
+        if not watching.cancelled():
+            watching.result()
+            return False
         self._again.clear()
         self._version = ""
         return True
@@ -185,11 +185,3 @@ class Informer(Generic[O]):
             level = logging.WARNING if failures else logging.INFO
             self._complaint = str(error) if failures else ""
             logger.log(level, "%s can not be watched: %s", self._wanted.kind.plural, error)
-
-
-async def _end(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, ClusterError):
-            await task

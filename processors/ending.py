@@ -1,0 +1,22 @@
+"""Ending tasks.
+
+One cancellation is not enough: in Python 3.11 `asyncio.wait_for`, with which nats-py waits, may
+swallow one that comes together with the answer that it waited for.
+"""
+
+import asyncio
+from typing import Any
+
+
+async def end(*tasks: "asyncio.Future[Any]") -> None:
+    """Cancel until they have ended."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.5)
+
+
+def is_ending() -> bool:
+    """Whether this very task was cancelled, even if a wait has swallowed it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from processors.attempt import Attempt, Counts, Failed, Halted, Result
+from processors.ending import outlast
 from processors.fetch.errors import Fenced, FetchError, Stopped
 from processors.fetch.progress import Progress
 from schemas.job import BeginCommit
@@ -58,9 +59,8 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
         return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait({work})
-        raise
+    finally:
+        await outlast(work)
 
 
 async def begin_commit(attempt: Attempt, manifest: str) -> None:

@@ -1,9 +1,14 @@
-"""Tasks that miss a cancellation."""
+"""Tasks that miss a cancellation, and work that can not be cancelled."""
 
 import asyncio
+import threading
 from contextlib import suppress
 
+import pytest
+
 from processors.ending import end
+from processors.steps import in_thread
+from tests.support import eventually
 
 
 async def test_a_task_that_misses_a_cancellation_is_ended_all_the_same() -> None:
@@ -20,3 +25,24 @@ async def test_a_task_that_misses_a_cancellation_is_ended_all_the_same() -> None
 
     assert task.cancelled()
     assert other.cancelled()
+
+
+async def test_disk_work_is_waited_for_however_often_that_is_cancelled() -> None:
+    begun, goes_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        goes_on.wait(10)
+        over.set()
+
+    task = asyncio.create_task(in_thread(work))
+    await eventually(lambda: asyncio.to_thread(begun.wait, 5))
+    for _ in range(3):
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.05)
+    assert not task.done()
+    goes_on.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert over.is_set()

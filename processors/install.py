@@ -16,6 +16,7 @@ from opentelemetry import trace
 
 from processors.attempt import Attempt, Counts, Done, Result
 from processors.choice import choose
+from processors.ending import outlast
 from processors.facts.reading import read_facts
 from processors.facts.source import Folder
 from processors.fetch import commit as place
@@ -80,12 +81,12 @@ class InstallRunner:
     async def clean(self, namespace: str, job: Job) -> None:
         """Remove everything that the job's attempts have staged."""
         staged = self._store.layout.job(namespace, job.id)
-        await asyncio.to_thread(place.discard, staged, self._store.layout.trash, unfenced)
+        await in_thread(place.discard, staged, self._store.layout.trash, unfenced)
 
     async def _install(self, attempt: Attempt) -> Result:
         job, spec = attempt.job, spec_of(attempt.job)
         target = self._store.layout.target(attempt.namespace, job.target)
-        if job.committing and place.committed(target, job.manifest):
+        if job.committing and await in_thread(place.committed, target, job.manifest):
             return await self._record(attempt, target, ())
         files, left_out = await self._plan(attempt, spec)
         staging = self._store.layout.attempt(attempt.namespace, job.id, job.attempt)
@@ -144,8 +145,19 @@ class InstallRunner:
             xet=Xet() if self._connections.xet else None,
         )
         attempt.on_stop(lambda: fetcher.stop(attempt.stopping or "fenced"))
-        earlier = await asyncio.to_thread(self._earlier, attempt)
+        earlier = await in_thread(self._earlier, attempt)
         fetching = asyncio.create_task(asyncio.to_thread(fetcher.run, files, earlier))
+        try:
+            await self._report(attempt, fetching, progress)
+            return fetching.result()
+        finally:
+            fetcher.stop(attempt.stopping or "fenced")  # changes nothing once it is over
+            await outlast(fetching)
+
+    async def _report(
+        self, attempt: Attempt, fetching: "asyncio.Task[list[FinishedFile]]", progress: Progress
+    ) -> None:
+        """Say on the log how far the fetch is, until it is over."""
         told = 0
         while not fetching.done():
             await asyncio.wait({fetching}, timeout=LOOK_SECONDS)
@@ -153,7 +165,6 @@ class InstallRunner:
                 news = progress.finished_since(told)
                 told += len(news)
                 await attempt.report(now, news)
-        return fetching.result()
 
     def _limits(self) -> Limits:
         pull = self._connections
@@ -178,8 +189,8 @@ class InstallRunner:
     async def _record(self, attempt: Attempt, target: Path, left_out: Sequence[LeftOut]) -> Result:
         """Say what is in place, in parts that fit the log, and remove what is left in staging."""
         job = attempt.job
-        found = await asyncio.to_thread(manifests.read, target)
-        sha256 = await asyncio.to_thread(manifests.digest_of, target)
+        found = await in_thread(manifests.read, target)
+        sha256 = await in_thread(manifests.digest_of, target)
         if found is None or sha256 is None:
             raise Rejected("commit_lost", f"{job.target} has lost its manifest")
         parts = split(found.files)
@@ -194,7 +205,7 @@ class InstallRunner:
             len(parts),
             parts[-1],
             tuple(file.path for file in left_out)[:100],
-            await asyncio.to_thread(installed_facts, target, found),
+            await in_thread(installed_facts, target, found),
         )
         await tell(attempt, last)
         await self.clean(attempt.namespace, job)

@@ -32,7 +32,8 @@ PRIORITIES: tuple[Priority, ...] = (0, 1, 2)
 
 STAMP = "Mllm-Position"
 NO_WAIT = b'{"batch":1,"no_wait":true}'
-WRONG_LAST_SEQUENCE = 10071
+WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+"""The second is a cluster's, while another message to the subject is on its way."""
 PATIENCE = 5.0
 
 
@@ -139,7 +140,7 @@ class WorkQueue:
         try:
             await self._js.publish(subject, b"", headers=headers)
         except APIError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
+            if error.err_code in WRONG_LAST_SEQUENCE:
                 raise Raced(task.subject) from error
             raise
 

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 import nats
 import pytest
 from nats.aio.client import Client
+from nats.js.client import JetStreamContext
+from nats.js.errors import APIError
 
 from commands.dispatch import Dispatcher as Commands
 from commands.jetstream import JetStreamLog
@@ -17,7 +20,7 @@ from processors.dispatch import Dispatcher
 from processors.live import Live, LiveNames
 from processors.steps import begin_commit, concluded
 from processors.watchdog import Watchdog
-from processors.work import WorkQueue
+from processors.work import Raced, Task, WorkQueue
 from processors.worker import Beats, Desk
 from schemas.job import PauseJob, ResumeJob, Seen
 from schemas.live import Tick
@@ -245,6 +248,27 @@ async def test_a_task_that_somebody_else_puts_meanwhile_does_not_hide_the_others
         await watchdog.look()
 
     assert len(await here.tasks_waiting()) == 2
+
+
+class Agreeing(Client):
+    """Answers what is put as a cluster does that is about to store another message there."""
+
+    def jetstream(self, **options: Any) -> JetStreamContext:
+        return _Agreeing(self, **options)
+
+
+class _Agreeing(JetStreamContext):
+    async def publish(self, *_: Any, **__: Any) -> NoReturn:
+        raise APIError(code=400, err_code=10164, description="wrong last sequence")
+
+
+async def test_a_task_that_a_cluster_is_about_to_store_is_a_race(here: Rig, nats_url: str) -> None:
+    task = Task("fetch", "default", 1, "default", "j", 1)
+    async with Agreeing() as client:
+        await client.connect(nats_url)
+
+        with pytest.raises(Raced):
+            await WorkQueue(client, here.work_names).put(task)
 
 
 async def _are(things: Sequence[object], count: int) -> bool:

@@ -22,6 +22,7 @@ from processors.work import QueueError, Raced, Task, WorkQueue, work_class
 from schemas.job import Job, Look, Seen
 from schemas.log import LogUnavailable, decode_events
 from schemas.message import Context, Rejected
+from schemas.upcasting import UnknownEvent
 from schemas.weights import WeightsReserved
 from schemas.wire import ACTOR, CORRELATION, TRACEPARENT, TYPES, stream_of
 
@@ -110,12 +111,17 @@ class Dispatcher:
             await self._work_off(messages)
 
     async def _work_off(self, messages: list[Msg]) -> None:
-        """Each job once, however many of its events came; what failed is delivered again."""
+        """Each job once, however many of its events came; what failed, or is not understood, is
+        delivered again, to a newer build perhaps."""
         groups: dict[tuple[str, str], list[Msg]] = {}
         claims: dict[tuple[str, str], Claimed] = {}
         idle: list[Msg] = []
         for message in messages:
-            woken = wakes(message)
+            try:
+                woken = wakes(message)
+            except (UnknownEvent, msgspec.MsgspecError) as error:
+                logger.warning("left to a build that understands it: %s", error)
+                continue
             if woken is None:
                 idle.append(message)
                 continue

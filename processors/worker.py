@@ -202,12 +202,12 @@ class Worker:
 
     async def _work(self, taken: Taken, attempt: Attempt) -> None:
         attempt.note(f"attempt {attempt.job.attempt} by {self._manners.name}")
+        wake = asyncio.Event()
+        subscription = await self._nats.subscribe(self._subject(attempt), cb=_ringer(wake))
         self._attempts.add(attempt)
         if self._leaving.is_set():
             attempt.stop("shutdown")
-        wake = asyncio.Event()
         keeper = asyncio.create_task(self._keep(taken, attempt, wake))
-        subscription = await self._nats.subscribe(self._subject(attempt), cb=_ringer(wake))
         try:
             result = await self._run(attempt)
             await self._conclude(attempt, result)

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 import nats
 import pytest
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+from nats.errors import OutboundBufferLimitError
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError
 
@@ -24,8 +26,9 @@ from processors.work import Raced, Task, WorkQueue
 from processors.worker import Beats, Desk
 from schemas.job import PauseJob, ResumeJob, Seen
 from schemas.live import Tick
-from schemas.log import LogUnavailable, Outcome
+from schemas.log import LogUnavailable, Outcome, Stream
 from schemas.message import Command, Context, Rejected
+from schemas.wire import TYPES
 from tests.processors.rig import Rig, Script, rig
 from tests.proxy import Proxy, proxy
 from tests.support import eventually
@@ -269,6 +272,47 @@ async def test_a_task_that_a_cluster_is_about_to_store_is_a_race(here: Rig, nats
 
         with pytest.raises(Raced):
             await WorkQueue(client, here.work_names).put(task)
+
+
+async def test_what_a_newer_build_wrote_does_not_keep_the_others_from_being_dispatched(
+    here: Rig,
+) -> None:
+    subject = here.names.subject(Stream("default", "weights", "new"))
+    types = {TYPES: "weights.reserved,weights.blessed"}
+    await here.nats.jetstream().publish(subject, b"[{},{}]", headers=types)
+    here.dispatch()
+    here.worker()
+
+    job = await here.order()
+    here.script.end()
+
+    await here.becomes(job, "completed")
+
+
+class Deaf(Client):
+    """Can not listen to what becomes of a job, the first time."""
+
+    refusals = 1
+
+    async def subscribe(self, subject: str, *rest: Any, **more: Any) -> Subscription:
+        if ".job." in subject and self.refusals:
+            self.refusals -= 1
+            raise OutboundBufferLimitError
+        return await super().subscribe(subject, *rest, **more)
+
+
+async def test_no_heartbeat_is_sent_for_an_attempt_that_never_came_to_run(
+    nats_url: str, stream_prefix: str
+) -> None:
+    async with Deaf() as client, rig(nats_url, stream_prefix) as here:
+        await client.connect(nats_url)
+        here.dispatch()
+        here.worker("w1", client=client)
+        job = await here.order()
+        here.script.end()
+
+        await here.becomes(job, "completed", within=6 * here.lease)
+        assert [attempt.job.attempt for attempt in here.script.attempts] == [2]
 
 
 async def _are(things: Sequence[object], count: int) -> bool:

@@ -97,8 +97,7 @@ class StoreKeeper:
 
 
 def partials(layout: Layout) -> list[Partial]:
-    staging = layout.weights / ".mllm" / "staging"
-    folders = sorted(staging.glob("*/*")) if staging.is_dir() else []
+    folders = sorted(layout.staging.glob("*/*")) if layout.staging.is_dir() else []
     return [Partial(path.parent.name, path.name, path) for path in folders if path.is_dir()]
 
 

@@ -41,7 +41,7 @@ class Layout(msgspec.Struct, frozen=True):
         """What all attempts of one job have staged, one directory each, named by its number."""
         if re.fullmatch(ULID, job) is None:
             raise Rejected("bad_job", f"{job!r} is not a job's id")
-        return self.weights / RESERVED / "staging" / _namespace(namespace) / job
+        return self.staging / _namespace(namespace) / job
 
     def attempt(self, namespace: str, job: str, attempt: int) -> Path:
         return self.job(namespace, job) / str(attempt)
@@ -58,6 +58,11 @@ class Layout(msgspec.Struct, frozen=True):
             if (number := path.name.partition(".")[0]).isdecimal()
         ]
         return [path for number, path in sorted(numbered, reverse=True) if number < attempt]
+
+    @property
+    def staging(self) -> Path:
+        """What has been staged: a directory for each job, in one for each namespace."""
+        return self.weights / RESERVED / "staging"
 
     @property
     def trash(self) -> Path:

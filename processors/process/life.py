@@ -7,7 +7,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -55,6 +55,14 @@ class Stir(NamedTuple):
     due: bool
 
 
+class Found(NamedTuple):
+    """What a look found: who serves, which children ended how, and what one that died said last."""
+
+    seen: Seen
+    ended: Mapping[int, int]
+    words: str
+
+
 class Life:
     """Not for two at once: hold `turn`."""
 
@@ -100,8 +108,7 @@ class Life:
 
     async def observe(self, *, calm: bool = False) -> None:
         """See how it is now. `calm`: a server that serves need not be asked every time."""
-        ended, seen = await asyncio.to_thread(self._look)
-        self._settle(seen, ended)
+        self._settle(await asyncio.to_thread(self._look))
         if self.server is not None:
             if not calm or self.health != "ready" or time.monotonic() - self._asked >= CALM:
                 await self._ask(self.server)
@@ -140,22 +147,30 @@ class Life:
         self._not_before, self._ready_since, self._rested = 0.0, None, True
         self.place.record.unlink(missing_ok=True)
 
-    def _look(self) -> tuple[dict[int, int], Seen]:
+    def _look(self) -> Found:
+        """Beside the event loop: last words may be long."""
         ended = starting.reap(self._children, self.place)
-        return ended, holding.look(self.place)
+        seen = holding.look(self.place)
+        words = logs.last_words(self.place.log, Mask(self.secrets)) if self._died(seen) else ""
+        return Found(seen, ended, words)
 
-    def _settle(self, seen: Seen, ended: dict[int, int]) -> None:
+    def _died(self, seen: Seen) -> bool:
+        return seen.server is None and self.pid != 0 and self.pid not in self._children
+
+    def _settle(self, found: Found) -> None:
         """Take notice of what was seen: a server to adopt, or one that has died."""
+        seen = found.seen
         self._held, self.server = seen
         if seen.server is not None:
             self._headless_since = None
             if seen.server.pid != self.pid:
                 self._adopt(seen.server)
-        elif self.pid and self.pid not in self._children:
-            code = ended.get(self.pid)
+        elif self._died(seen):
+            code = found.ended.get(self.pid)
             self.pid, self._ready_since, since = 0, None, self._ready_since
             self.health = "absent"
             if code != launch.TAKEN and self.ending is None:
+                self.words = found.words
                 self._mourn(code, since)
 
     def _adopt(self, server: Record) -> None:
@@ -176,7 +191,6 @@ class Life:
         delay = min(manners.backoff_cap, manners.backoff * 2 ** min(self.deaths - 1, 30))
         self._not_before = now + delay * random.uniform(0.8, 1.2)
         self.exit_code = code
-        self.words = logs.last_words(self.place.log, Mask(self.secrets))
         how = "ended" if code is None else f"ended with exit code {code}"
         self._note("warning", "Died", f"{how}; death {self.deaths} in a row")
 

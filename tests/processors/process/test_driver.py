@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import sys
+import threading
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -98,6 +100,20 @@ async def test_a_server_that_keeps_dying_has_failed_with_its_last_words(here: Ma
     container = sight.status.pods[0].containers[0]
     assert (container.state, container.reason) == ("waiting", "CrashLoopBackOff")
     assert (container.exit_code, container.restarts) == (3, 3)
+
+
+async def test_last_words_are_read_beside_the_event_loop(here: Machine) -> None:
+    log, readers = str(here.place().log), set[threading.Thread]()
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and str(arguments[0]) == log:
+            readers.add(threading.current_thread())
+
+    sys.addaudithook(hear)
+    await here.comes_to(instance(env={"FAKE_DIE": "3"}), "failed")
+
+    assert readers
+    assert threading.main_thread() not in readers
 
 
 async def test_restarts_come_later_and_later(tmp_path: Path) -> None:

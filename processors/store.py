@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -42,6 +43,18 @@ class Beats(Protocol):
     async def say_store(self, beat: StoreBeat) -> None: ...
 
 
+class Room(NamedTuple):
+    """Bytes of a file system."""
+
+    total: int
+    free: int
+
+
+def room_on(path: Path) -> Room:
+    usage = shutil.disk_usage(path)
+    return Room(usage.total, usage.free)
+
+
 class Partial(NamedTuple):
     """What the attempts of one job left in the staging area."""
 
@@ -51,21 +64,33 @@ class Partial(NamedTuple):
 
 
 class StoreKeeper:
-    """Says how much room there is, and sweeps away what no job will come back for."""
+    """Says how much room there is, and sweeps away what no job will come back for.
 
-    def __init__(self, store: Store, worker: str, beats: Beats, look: Look) -> None:
+    `room` tells the total and the free bytes of a file system. One that does not answer, as a
+    network's may not, holds up this keeper, and one thread, and nobody else.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        worker: str,
+        beats: Beats,
+        look: Look,
+        room: Callable[[Path], Room] = room_on,
+    ) -> None:
         self._store = store
         self._worker = worker
         self._beats = beats
         self._look = look
+        self._room = room
 
     async def run(self) -> None:
         """Keep the store, for ever."""
-        self._store.weights.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(self._store.weights.mkdir, parents=True, exist_ok=True)
         since_sweep = SWEEP_SECONDS
         while True:
             try:
-                await self._beats.say_store(self.beat())
+                await self._beats.say_store(await self.beat())
                 if since_sweep >= SWEEP_SECONDS:
                     await self.sweep()
                     since_sweep = 0.0
@@ -74,14 +99,14 @@ class StoreKeeper:
             await asyncio.sleep(BEAT_SECONDS)
             since_sweep += BEAT_SECONDS
 
-    def beat(self) -> StoreBeat:
-        usage = shutil.disk_usage(self._store.weights)
+    async def beat(self) -> StoreBeat:
+        total, free = await asyncio.to_thread(self._room, self._store.weights)
         return StoreBeat(
             store=self._store.name,
             worker=self._worker,
             at=datetime.now(UTC),
-            free=usage.free,
-            total=usage.total,
+            free=free,
+            total=total,
             reserve=self._store.reserve,
         )
 

@@ -1,6 +1,7 @@
 """What a verification makes of weights that change under it, and what a store sweeps away."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from processors.attempt import Attempt, Done, Failed, Hold, Result
 from processors.fetch import commit as place
 from processors.fetch.layout import Layout, content
 from processors.fetch.manifest import Manifest
-from processors.store import Store, StoreKeeper
+from processors.store import Room, Store, StoreKeeper
 from processors.verify import VerifyRunner
 from schemas.job import FinishedFile, Job, ReportProgress, Seen
 from schemas.live import Level, StoreBeat
@@ -105,8 +106,13 @@ async def test_a_manifest_that_is_not_the_one_on_the_log_is_no_proof(tmp_path: P
 
 
 class Beats:
+    """Remembers what was said of stores."""
+
+    def __init__(self) -> None:
+        self.said: list[StoreBeat] = []
+
     async def say_store(self, beat: StoreBeat) -> None:
-        """Nobody listens here."""
+        self.said.append(beat)
 
 
 async def nobody(namespace: str, job: str) -> Seen:
@@ -132,3 +138,26 @@ async def test_a_sweep_leaves_the_trash_where_others_are_about_to_put_something(
 
     sweeping.cancel()
     assert layout.trash.stat().st_ino == inode
+
+
+async def test_a_volume_that_does_not_answer_holds_up_nobody_else(tmp_path: Path) -> None:
+    asked, answers, beats = threading.Event(), threading.Event(), Beats()
+
+    def room(_: Path) -> Room:
+        asked.set()
+        if not answers.wait(5):
+            raise AssertionError("whoever would have it answer waits for it")
+        return Room(total=10, free=5)
+
+    async def is_asked() -> bool:
+        return asked.is_set()
+
+    async def said() -> bool:
+        return [(beat.total, beat.free) for beat in beats.said] == [(10, 5)]
+
+    keeper = StoreKeeper(Store("default", tmp_path, 0), "w", beats, nobody, room)
+    keeping = asyncio.create_task(keeper.run())
+    await eventually(is_asked)
+    answers.set()
+    await eventually(said)
+    keeping.cancel()

@@ -43,12 +43,15 @@ class Access(NamedTuple):
     """Where the configuration is. Empty: `KUBECONFIG`, the pod's own account, or `~/.kube/config`.
 
     `kubeconfig` may be several paths, as that variable. `context`: not the current one.
-    `account` is where a pod finds what its account has.
+    `account` is where a pod finds what its account has. `refresh`: seconds after which tokens are
+    read again; `patience`: for a plugin that gives one.
     """
 
     kubeconfig: str = ""
     context: str = ""
     account: Path = ACCOUNT
+    refresh: float = REFRESH_SECONDS
+    patience: float = PLUGIN_SECONDS
 
 
 class Connected(NamedTuple):
@@ -75,8 +78,8 @@ async def connect(access: Access) -> Connected:
     try:
         if not paths and os.environ.get(SERVICE_HOST_ENV_NAME):
             return _inside(access.account)
-        async with asyncio.timeout(PLUGIN_SECONDS):
-            return await _outside(paths or HOME_CONFIG, access.context)
+        async with asyncio.timeout(access.patience):
+            return await _outside(paths or HOME_CONFIG, access)
     except UNUSABLE as error:
         where = paths or "the default kubeconfig"
         raise ClusterError(
@@ -92,26 +95,28 @@ def _inside(account: Path) -> Connected:
     return Connected(_client(configuration), namespace, inside=True)
 
 
-async def _outside(paths: str, context: str) -> Connected:
+async def _outside(paths: str, access: Access) -> Connected:
     if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep)):  # noqa: ASYNC240
         raise ConfigException("no such file")
     configuration = _configuration()
     merged = KubeConfigMerger(paths).config
-    loader = KubeConfigLoader(merged, active_context=context or None, config_base_path=None)
+    loader = KubeConfigLoader(merged, active_context=access.context or None, config_base_path=None)
     await loader.load_and_set(configuration)
-    _keep_fresh(loader, configuration)
+    _keep_fresh(loader, configuration, access)
     return Connected(_client(configuration), _namespace(loader), inside=False)
 
 
-def _keep_fresh(loader: KubeConfigLoader, configuration: Configuration) -> None:
-    """Read tokens again now and then: files are rotated, and what a plugin gave ends."""
+def _keep_fresh(loader: KubeConfigLoader, configuration: Configuration, access: Access) -> None:
+    """Read tokens again now and then: files are rotated, and what a plugin gave ends. One that does
+    not answer in time fails the request that waits for it."""
     read = time.monotonic()
 
     async def refresh(_: Configuration) -> None:
         nonlocal read
-        if time.monotonic() - read >= REFRESH_SECONDS:
+        if time.monotonic() - read >= access.refresh:
             read = time.monotonic()
-            await loader.load_and_set(configuration)
+            async with asyncio.timeout(access.patience):
+                await loader.load_and_set(configuration)
 
     configuration.refresh_api_key_hook = refresh
 

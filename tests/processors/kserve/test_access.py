@@ -71,6 +71,29 @@ async def test_a_token_that_a_plugin_gives_is_used(tmp_path: Path) -> None:
         await cluster.close()
 
 
+async def test_a_plugin_that_does_not_answer_any_more_holds_up_no_request_for_ever(
+    tmp_path: Path,
+) -> None:
+    given = f'{{"apiVersion":"v1","kind":"ExecCredential","status":{{"token":"{TOKEN}"}}}}'
+    asked, goes_on = tmp_path / "asked", tmp_path / "goes-on"
+    script = f"""
+        if [ -e {asked} ]; then until [ -e {goes_on} ]; do sleep 0.05; done; fi
+        touch {asked}; echo '{given}'"""
+    async with kube_server() as (_, url):
+        path = kubeconfig(tmp_path / "config", url)
+        said = yaml.safe_load(path.read_text())
+        plugin = {"apiVersion": "v1", "command": "sh", "args": ["-c", script]}
+        said["users"][0]["user"] = {"exec": plugin}
+        path.write_text(yaml.safe_dump(said))
+        cluster = Cluster(Access(str(path), refresh=0, patience=2), "default")
+
+        with pytest.raises(ClusterError, match="no answer in time"):
+            await ClusterFacts(cluster).has_claim("none")
+        goes_on.touch()
+        assert not await ClusterFacts(cluster).has_claim("none")
+        await cluster.close()
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -5,16 +5,17 @@ One activator at a time does this, whoever holds the lease; the others stand by.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from processors.driver import Driver, DriverUnavailable
 from processors.ending import is_ending
+from processors.followed import Followed
 from processors.keeper import Keeper
 from processors.lease import Lease, LeaseLost
 from processors.work import QueueError
-from schemas.log import Commit, LogUnavailable
+from schemas.log import LogUnavailable
 from schemas.message import Rejected
 from schemas.runtime import AGGREGATE, Slots
 
@@ -26,19 +27,16 @@ Place: TypeAlias = tuple[str, str]
 logger = logging.getLogger(__name__)
 
 
-class Log(Protocol):
-    """What the activator needs of the event log. Raises `LogUnavailable`."""
-
-    def follow(self, after: int) -> AsyncIterator[Sequence[Commit]]: ...
-
-    async def end(self) -> int: ...
-
-
 class Activator:
     """Keeps every slot. `keeper` makes one that keeps a slot."""
 
     def __init__(
-        self, log: Log, slots: Slots, driver: Driver, lease: Lease, keeper: Callable[[], Keeper]
+        self,
+        log: Followed,
+        slots: Slots,
+        driver: Driver,
+        lease: Lease,
+        keeper: Callable[[], Keeper],
     ) -> None:
         self._log = log
         self._slots = slots

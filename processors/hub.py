@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from httpx2 import HTTPError
@@ -33,6 +33,15 @@ class Listing(msgspec.Struct, frozen=True):
     commit: str
     files: tuple[PlannedFile, ...]
     license: str
+
+
+class HubAccess(Protocol):
+    """The Hub: its listing, and where and as whom to fetch."""
+
+    endpoint: str
+    token: str
+
+    async def list(self, repo: str, revision: str, token: str) -> Listing: ...
 
 
 class Hub:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 from opentelemetry import trace
@@ -28,7 +28,7 @@ from processors.fetch.manifest import Manifest
 from processors.fetch.progress import Progress
 from processors.fetch.source import Source
 from processors.fetch.xet import Xet
-from processors.hub import Listing
+from processors.hub import HubAccess
 from processors.steps import begin_commit, concluded, counts, heed, in_thread, tell, unfenced
 from processors.store import Store
 from schemas.facts import Facts
@@ -44,15 +44,6 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 PART_BYTES = 96 * 1024
 """How much of a list of files goes into one commit of the log."""
-
-
-class HubAccess(Protocol):
-    """The Hub as an install needs it: its listing, and where and as whom to fetch."""
-
-    endpoint: str
-    token: str
-
-    async def list(self, repo: str, revision: str, token: str) -> Listing: ...
 
 
 class Connections(NamedTuple):

@@ -6,13 +6,13 @@ Every change is decided by whoever owns it, so looking too often, or two at once
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 from msgspec import structs
 from ulid import ULID
 
+from processors.followed import Followed
 from processors.work import QueueError
 from schemas.log import Commit, LogUnavailable
 from schemas.message import Context, Rejected
@@ -37,16 +37,8 @@ class Mending(Protocol):
         ...
 
 
-class Log(Protocol):
-    """What mending needs of the event log."""
-
-    def follow(self, after: int) -> AsyncIterator[Sequence[Commit]]: ...
-
-    async def end(self) -> int: ...
-
-
 class Mender:
-    def __init__(self, log: Log, mending: Mending) -> None:
+    def __init__(self, log: Followed, mending: Mending) -> None:
         self._log = log
         self._mending = mending
 

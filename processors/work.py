@@ -246,4 +246,4 @@ class WorkSource:
                     return None
 
 
-QueueError = (TimeoutError, NatsError, APIError)
+QueueError = (TimeoutError, NatsError)

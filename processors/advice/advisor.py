@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from processors.advice import architectures, gpus
 from processors.advice.flags import advised, general, largest
-from processors.facts.remote import HubAccess, facts_of
+from processors.facts.remote import facts_of
+from processors.hub import HubAccess
 from schemas.advice import (
     Architecture,
     Compatibility,

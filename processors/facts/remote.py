@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from processors.facts.reading import read_facts
 from processors.facts.source import Unreadable
@@ -12,7 +12,7 @@ from processors.fetch.gate import Gate
 from processors.fetch.http import Connections
 from processors.fetch.limits import Limits
 from processors.fetch.source import Body, Opener, Source
-from processors.hub import Listing
+from processors.hub import HubAccess, Listing
 from schemas.facts import Facts
 from schemas.message import Rejected
 from schemas.plan import PlannedFile
@@ -26,15 +26,6 @@ MOST_SKIPPED = 16 << 20
 """How much of a file is fetched in vain when the server gives no parts of it."""
 
 PATIENCE = Limits(streams=LANES, stall=8.0, connect=5.0)
-
-
-class HubAccess(Protocol):
-    """The Hub: its listing, and where and as whom to fetch."""
-
-    endpoint: str
-    token: str
-
-    async def list(self, repo: str, revision: str, token: str) -> Listing: ...
 
 
 class Described(NamedTuple):

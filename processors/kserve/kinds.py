@@ -96,7 +96,6 @@ class FailureInfo(Shape):
 
 
 class ModelStatus(Shape):
-    transition_status: str = ""
     last_failure_info: FailureInfo | None = None
 
 

@@ -37,7 +37,7 @@ from projections.jobs import unfinished
 TICK_SECONDS = 0.4
 THREADS = 16
 """For what is short; each slot of a worker may hold one more for as long as its job takes."""
-PARTS = {"dispatch": 0, "watchdog": 0, "worker": 0, "activator": 0}
+PARTS = ("dispatch", "watchdog", "worker", "activator")
 
 
 async def serve(settings: Settings, only: Sequence[str]) -> None:

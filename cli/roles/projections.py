@@ -16,7 +16,7 @@ from projections.sharing import SharedLog
 async def serve(settings: Settings, only: Sequence[str]) -> None:
     """Keep the chosen read models up to date until told to stop."""
     known = {projection.name: projection for projection in PROJECTIONS}
-    wanted = chosen(known, only).values()
+    wanted = [known[name] for name in chosen(known, only)]
     leave = told()
     async with assemble(settings, "projections") as parts:
         serve_metrics(settings)

@@ -34,7 +34,6 @@ from processors.work import CLASSES, WorkClass, WorkQueue, WorkSource
 from processors.worker import Desk, Manners, Worker
 from projections.jobs import unfinished
 
-TICK_SECONDS = 0.4
 THREADS = 16
 """For what is short; each slot of a worker may hold one more for as long as its job takes."""
 PARTS = ("dispatch", "watchdog", "worker", "activator")
@@ -129,7 +128,7 @@ async def _worker(parts: Parts, kind: WorkClass, store: Store) -> Worker:
             name=name(),
             slots=settings.slots,
             lease=settings.lease_seconds,
-            heartbeat=min(TICK_SECONDS, settings.heartbeat_seconds),
+            heartbeat=settings.heartbeat_seconds,
             backoff=settings.backoff_seconds,
             backoff_cap=settings.backoff_cap_seconds,
             attempts=settings.attempts,

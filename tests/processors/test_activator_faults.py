@@ -101,8 +101,9 @@ async def test_what_is_promoted_and_answers_no_more_makes_way(bench: Bench) -> N
     await bench.until_said("model.activation.rolledback")
 
 
+@pytest.mark.parametrize("by", ["the same activator", "another"])
 async def test_requests_that_a_candidate_got_are_answered_though_the_slot_goes_back(
-    bench: Bench,
+    bench: Bench, by: str
 ) -> None:
     bench.world.quick = True
     await bench.activate("a")
@@ -114,29 +115,12 @@ async def test_requests_that_a_candidate_got_are_answered_though_the_slot_goes_b
     bench.world.busy("b", True)
     bench.world.set("b", "ready")
     await bench.until_phase("drain")
+    if by == "another":
+        await bench.kill()
     await bench.say(RollBack(SLOT, str(ULID()), "ann"))
+    if by == "another":
+        bench.start()
     await bench.until_current("a")
-
-    await eventually(lambda: _said_last(bench, "http://a"))
-    await asyncio.sleep(1.5)
-    assert bench.world.models == ["a", "b"]
-
-    bench.world.busy("b", False)
-    await eventually(lambda: _stands_alone(bench, "a"))
-
-
-async def test_requests_to_a_candidate_are_answered_though_another_activator_goes_back(
-    bench: Bench,
-) -> None:
-    bench.world.quick = True
-    await bench.activate("a")
-    await bench.until_current("a")
-    await bench.activate("b", "blue-green")
-    await bench.until_phase("drain")
-    bench.world.busy("b", True)
-    await bench.kill()
-    await bench.say(RollBack(SLOT, str(ULID()), "ann"))
-    bench.start()
 
     await eventually(lambda: _said_last(bench, "http://a"))
     await asyncio.sleep(1.5)

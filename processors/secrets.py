@@ -1,9 +1,7 @@
 """Secrets at rest: files of the owner's alone when embedded, encrypted rows on servers."""
 
 import asyncio
-import contextlib
 import hashlib
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import AsyncConnection, OperationalError
 
+from processors.drafts import drafted
 from schemas.message import Rejected
 from schemas.secrets import SecretInfo
 
@@ -62,18 +61,11 @@ class FileSecrets:
         return await asyncio.to_thread(self._list, self._root / namespace)
 
     def _write(self, folder: Path, name: str, value: str) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = folder / f".{secrets.token_hex(8)}"
         try:
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as file:
-                file.write(value)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(folder / name)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with drafted(folder / name, value.encode()) as draft:
+                draft.replace(folder / name)
         except OSError as error:
-            with contextlib.suppress(FileNotFoundError):
-                draft.unlink()
             raise Rejected("secrets_unavailable", f"the secret can not be kept: {error}") from error
 
     def _list(self, folder: Path) -> Sequence[SecretInfo]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from processors.advice.memory import engine_of
+from processors.drafts import drafted
 from schemas.advice import Architecture, Kind, Registry, Support
 from schemas.engine import LLAMACPP
 from schemas.facts import Facts
@@ -78,9 +79,9 @@ def keep(data_dir: Path, registry: Registry) -> Path:
     """Write a registry where `newest` finds it. Raises `OSError`."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / FILE
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(registry), indent=1) + b"\n")
-    fresh.replace(path)
+    content = msgspec.json.format(msgspec.json.encode(registry), indent=1) + b"\n"
+    with drafted(path, content, mode=0o644) as draft:
+        draft.replace(path)
     return path
 
 

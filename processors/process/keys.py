@@ -7,11 +7,12 @@ from whose instance it is: nothing has to be kept, or found again, for each of t
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from processors.drafts import drafted
 from processors.process import places
 from processors.process.places import Place
 from schemas.live import Endpoint
@@ -55,16 +56,6 @@ def _secret(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    with drafted(path, secrets.token_bytes(BYTES)) as draft, suppress(FileExistsError):
+        path.hardlink_to(draft)
     return path.read_bytes()

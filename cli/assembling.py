@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cli import streams
 from cli.connecting import nats_connection, postgres_pool
+from cli.embedded.status import read_status
 from cli.failures import Misused
 from cli.observed import ObservedLog
 from cli.settings import Settings
@@ -89,7 +90,19 @@ async def check_tables(pool: AsyncConnectionPool[Any]) -> None:
 
 
 def secrets_of(settings: Settings, pool: AsyncConnectionPool[Any]) -> Secrets:
-    """Postgres rows where there is a key to seal them with, else files beside the data."""
-    if settings.secret_key:
-        return PostgresSecrets(pool.connection, settings.secret_key)
-    return FileSecrets(settings.data_dir / "secrets")
+    """Rows in Postgres, sealed with the key; files where there is none and one machine has it all.
+
+    On servers files would be somebody else's on every machine, and plain.
+    """
+    if not settings.secret_key and embedded(settings):
+        return FileSecrets(settings.data_dir / "secrets")
+    return PostgresSecrets(pool.connection, settings.secret_key)
+
+
+def embedded(settings: Settings) -> bool:
+    """Whether the servers are those that `mllm up` runs on the data directory."""
+    try:
+        status = read_status(settings.data_dir)
+    except OSError:
+        return False
+    return status is not None and status.database == settings.database_url

@@ -76,19 +76,23 @@ class FileSecrets:
 
 
 class PostgresSecrets:
-    """Rows encrypted with AES-256-GCM under `key` (`MLLM_SECRET_KEY`), bound to their names."""
+    """Rows encrypted with AES-256-GCM under `key` (`MLLM_SECRET_KEY`), bound to their names.
+
+    Without a key names can be listed and deleted, and values neither read nor written.
+    """
 
     def __init__(self, connect: Connect, key: str) -> None:
         self._connect = connect
-        self._key = hashlib.sha256(key.encode()).digest()
+        self._key = hashlib.sha256(key.encode()).digest() if key else b""
 
     async def get(self, namespace: str, name: str) -> str:
+        cipher = self._cipher()
         rows = await self._execute(
             "SELECT value FROM secrets WHERE namespace = %s AND name = %s", namespace, name
         )
         if not rows:
             raise unknown(name)
-        return self._open(bytes(rows[0][0]), f"{namespace}/{name}")
+        return _open(cipher, bytes(rows[0][0]), f"{namespace}/{name}")
 
     async def set(self, namespace: str, name: str, value: str) -> None:
         await self._execute(
@@ -97,7 +101,7 @@ class PostgresSecrets:
             " updated_at = now() RETURNING 1",
             namespace,
             name,
-            self._seal(value, f"{namespace}/{name}"),
+            _seal(self._cipher(), value, f"{namespace}/{name}"),
         )
 
     async def delete(self, namespace: str, name: str) -> bool:
@@ -120,17 +124,25 @@ class PostgresSecrets:
         except OperationalError as error:
             raise Rejected("secrets_unavailable", "the secret store does not answer") from error
 
-    def _seal(self, value: str, name: str) -> bytes:
-        nonce = secrets.token_bytes(12)
-        return nonce + self._cipher().encrypt(nonce, value.encode(), name.encode())
-
-    def _open(self, sealed: bytes, name: str) -> str:
-        try:
-            return self._cipher().decrypt(sealed[:12], sealed[12:], name.encode()).decode()
-        except InvalidTag as error:
-            raise Rejected(
-                "secrets_unavailable", "a secret was sealed with another MLLM_SECRET_KEY"
-            ) from error
-
     def _cipher(self) -> AESGCM:
+        if not self._key:
+            raise Rejected(
+                "secrets_unavailable",
+                "there is no key to keep secrets with",
+                remedy="set MLLM_SECRET_KEY, the same on every role",
+            )
         return AESGCM(self._key)
+
+
+def _seal(cipher: AESGCM, value: str, name: str) -> bytes:
+    nonce = secrets.token_bytes(12)
+    return nonce + cipher.encrypt(nonce, value.encode(), name.encode())
+
+
+def _open(cipher: AESGCM, sealed: bytes, name: str) -> str:
+    try:
+        return cipher.decrypt(sealed[:12], sealed[12:], name.encode()).decode()
+    except InvalidTag as error:
+        raise Rejected(
+            "secrets_unavailable", "a secret was sealed with another MLLM_SECRET_KEY"
+        ) from error

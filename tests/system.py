@@ -188,6 +188,7 @@ def system(
         "MLLM_WEIGHTS_DIR": str(home / "weights"),
         "MLLM_PORT": str(gateway),
         "MLLM_API_TOKEN": TOKEN,
+        "MLLM_SECRET_KEY": "a key of some length",
         "MLLM_LEASE_SECONDS": "3",
         "MLLM_HEARTBEAT_SECONDS": "0.5",
         "MLLM_BACKOFF_SECONDS": "0.1",

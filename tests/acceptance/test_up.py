@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -101,6 +102,15 @@ def test_up_twice_in_a_row_finds_what_was_there_and_writes_the_context(
 
     assert_installed(machine, repo)
     assert [row["name"] for row in machine.get("/weights")["items"]] == [repo.id]
+
+
+def test_a_secret_is_a_file_of_the_owner_alone(machine: Machine) -> None:
+    machine.up()
+
+    assert machine.call("PUT", "/secrets/hub", {"value": "hf_value"}).is_success
+
+    kept = Path(machine.env["MLLM_DATA_DIR"]) / "secrets" / "default" / "hub"
+    assert (kept.read_text(), stat.S_IMODE(kept.stat().st_mode)) == ("hf_value", 0o600)
 
 
 def test_what_is_said_to_stop_a_detached_stack_does(machine: Machine) -> None:

@@ -103,6 +103,20 @@ async def test_another_key_opens_nothing(pool: Pool) -> None:
     assert caught.value.code == "secrets_unavailable"
 
 
+async def test_without_a_key_nothing_is_kept_or_read_and_the_remedy_is_said(pool: Pool) -> None:
+    await PostgresSecrets(pool.connection, "a key of some length").set("default", "hub", "value")
+    keyless = PostgresSecrets(pool.connection, "")
+
+    for asked in (keyless.set("default", "new", "value"), keyless.get("default", "hub")):
+        with pytest.raises(Rejected) as caught:
+            await asked
+        assert caught.value.code == "secrets_unavailable"
+        assert "MLLM_SECRET_KEY" in str(caught.value.details["remedy"])
+
+    assert [found.name for found in await keyless.list("default")] == ["hub"]
+    assert await keyless.delete("default", "hub")
+
+
 async def test_postgres_out_of_reach_is_said_so() -> None:
     @asynccontextmanager
     async def connect() -> AsyncGenerator[Db]:

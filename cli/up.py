@@ -184,8 +184,9 @@ def _roles(settings: Settings) -> list[Part]:
     roles = [_role("gateway", env, address(settings) + "/healthz")]
     watched_roles = ("projections", "processors")
     for name, port in zip(watched_roles, free_ports(len(watched_roles)), strict=True):
-        watched = f"http://127.0.0.1:{port}/metrics"
-        roles.append(_role(name, {**env, "MLLM_METRICS_PORT": str(port)}, watched))
+        # nobody has to log in to read metrics: only the gateway listens where others can ask
+        own = {"MLLM_HOST": "127.0.0.1", "MLLM_METRICS_PORT": str(port)}
+        roles.append(_role(name, env | own, f"http://127.0.0.1:{port}/metrics"))
     return roles
 
 

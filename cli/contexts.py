@@ -6,7 +6,7 @@ import msgspec
 from cyclopts import App, Parameter
 from msgspec.structs import replace
 
-from cli.addressing import address
+from cli.addressing import address, bearer, tenant
 from cli.config import Config, Context, config_path, write
 from cli.failures import Failure, Misused
 from cli.session import Here
@@ -35,7 +35,9 @@ def set_context(name: str, /, *, session: Here) -> None:
         raise Misused(f"context {name!r} is new and needs a server", "give it with --server")
     old = before or Context(server)
     context = Context(
-        address(server), options.token or old.token, options.namespace or old.namespace
+        address(server),
+        bearer(options.token or old.token),
+        tenant(options.namespace or old.namespace),
     )
     current = config.current_context or name
     write(

@@ -47,6 +47,16 @@ def test_a_server_has_an_address(path: Path, mllm: CommandLine, server: str) -> 
     assert "u:p" not in outcome.err
 
 
+@pytest.mark.parametrize(("flag", "value"), [("-n", "BAD"), ("--token", "two words")])
+def test_a_context_holds_nothing_that_can_not_be_used(
+    path: Path, mllm: CommandLine, flag: str, value: str
+) -> None:
+    outcome = mllm("config", "set-context", "a", "--server", "http://a", flag, value)
+
+    assert outcome.code == 2
+    assert not path.exists()
+
+
 def test_a_context_that_is_not_there_can_not_be_used(path: Path, mllm: CommandLine) -> None:
     assert mllm("config", "use-context", "nope").code == 2
     outcome = mllm("jobs", "list", "--context", "nope")

@@ -25,6 +25,7 @@ CODES: Mapping[str, Exit] = {
     "secret_not_found": Exit.NOT_FOUND,
     "weights_not_installed": Exit.NOT_FOUND,
     "gated": Exit.NOT_ALLOWED,
+    "not_allowed": Exit.NOT_ALLOWED,
     "unauthenticated": Exit.NOT_ALLOWED,
     "conflict": Exit.CONFLICT,
     "fenced": Exit.CONFLICT,

@@ -47,7 +47,8 @@ class NotAllowed(FetchError):
     """The server refuses this account: `gated` when a licence has to be accepted first."""
 
     def __init__(self, message: str, *, gated: bool = False) -> None:
-        super().__init__("gated" if gated else "not_allowed", message)
+        code = "gated" if gated else "not_allowed"
+        super().__init__(code, message, remedy="check the token that --token-secret names")
         self.gated = gated
 
 

@@ -86,6 +86,7 @@ def test_every_problem_has_one_exit_code_and_every_job_another() -> None:
     assert of_code("whatever", Exit.FAILED) == 1
     assert of_job("completed", "") == 0
     assert of_job("cancelled", "") == 11
+    assert of_job("failed", "not_allowed") == 4
     assert of_job("failed", "whatever") == 10
 
 

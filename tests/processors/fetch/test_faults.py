@@ -322,6 +322,7 @@ def test_a_token_that_nobody_has_is_not_allowed(hub: Hub, tmp_path: Path) -> Non
         Fetch(hub, tmp_path / "1", token="hf_of_nobody").run()
 
     assert caught.value.code == "not_allowed"
+    assert "--token-secret" in str(caught.value.details["remedy"])
     assert "hf_of_nobody" not in str(caught.value)
 
 

@@ -1,5 +1,6 @@
 """Connections to NATS and Postgres, with the manners every role needs."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -15,52 +16,61 @@ from psycopg_pool import AsyncConnectionPool
 
 from cli.failures import OutOfReach
 
+FIRST_SECONDS = 10.0
+"""How long a server may take to be there to begin with."""
+
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def nats_connection(url: str, name: str) -> AsyncGenerator[Client]:
+async def nats_connection(
+    url: str, name: str, patience: float = FIRST_SECONDS
+) -> AsyncGenerator[Client]:
     """A connection that comes back for ever, and says why when it is refused something.
 
     Should the client close it for good all the same, the process is asked to leave: whoever started
-    it starts it again. Raises `OutOfReach` when there is no server to begin with.
+    it starts it again. Raises `OutOfReach` when there is no server to begin with, for `patience`
+    seconds.
     """
+    why, connected, leaving = "it took too long", False, False
 
     async def complain(error: Exception) -> None:
-        # a denied publish shows nowhere else: its request only times out
-        logger.warning("NATS: %s", str(error) or type(error).__name__)
-
-    leaving = False
+        nonlocal why
+        why = str(error) or type(error).__name__
+        if connected:  # a denied publish shows nowhere else: its request only times out
+            logger.warning("NATS: %s", why)
 
     async def lost() -> None:
-        if not leaving:
+        if connected and not leaving:
             logger.warning("NATS is away; reconnecting")
 
     async def back() -> None:
         logger.info("NATS is back")
 
     async def closed() -> None:
-        if not leaving:
+        if connected and not leaving:
             logger.error("NATS closed the connection for good; leaving, to be started again")
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
-        connection = await nats.connect(
-            url,
-            name=name,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,
-            ping_interval=10,
-            max_outstanding_pings=2,
-            connect_timeout=5,
-            allow_reconnect=True,
-            error_cb=complain,
-            disconnected_cb=lost,
-            reconnected_cb=back,
-            closed_cb=closed,
-        )
+        async with asyncio.timeout(patience):
+            connection = await nats.connect(
+                url,
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                connect_timeout=5,
+                allow_reconnect=True,
+                error_cb=complain,
+                disconnected_cb=lost,
+                reconnected_cb=back,
+                closed_cb=closed,
+            )
     except (OSError, TimeoutError, NatsError) as error:
-        raise OutOfReach("NATS does not answer", "check MLLM_NATS_URL") from error
+        raise OutOfReach(f"NATS does not answer: {why}", "check MLLM_NATS_URL") from error
+    connected = True
     try:
         yield connection
     finally:

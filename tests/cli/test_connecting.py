@@ -1,11 +1,14 @@
 """Connections of roles, and what becomes of a role without one."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 
 import pytest
 
 from cli.connecting import nats_connection
+from cli.embedded.nats import free_ports
+from cli.failures import OutOfReach
 from cli.roles.leaving import told
 
 INFO = b'INFO {"server_id":"fake","version":"2.12.0","headers":true,"max_payload":1048576}\r\n'
@@ -34,3 +37,19 @@ async def test_a_role_whose_connection_is_closed_for_good_is_told_to_leave(
     async with nats_connection(unfriendly, "test") as connection, asyncio.timeout(10):
         await leave.wait()
         assert connection.is_closed
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "nobody.invalid"])
+async def test_a_nats_that_is_not_there_to_begin_with_is_waited_for_and_then_given_up(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"nats://{host}:{free_ports(1)[0]}"
+
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(OutOfReach, match="NATS does not answer: "),
+    ):
+        async with nats_connection(url, "test", patience=0.5):
+            pass
+
+    assert caplog.messages == []

@@ -6,9 +6,9 @@ to a default in silence.
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,7 +33,9 @@ FOREIGN = {
 
 SIZES = frozenset({"disk_reserve", "bandwidth"})
 PATHS = frozenset({"data_dir", "weights_dir"})
+SHAPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 ADDRESSES = frozenset({"server", "hf_endpoint", "otlp_endpoint"})
+NATS_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 SECRETS = frozenset({"api_token", "secret_key", "hf_token", "token"})
 LOCATED_SECRETS = frozenset({"nats_url", "database_url", "server", "hf_endpoint", "otlp_endpoint"})
 
@@ -234,11 +236,23 @@ def _parse(given: Given) -> object:
         return _parser(given.name)(given.value)
     except (ValueError, TypeError) as error:  # msgspec's ValidationError is a ValueError
         shown = "" if given.name in SECRETS | LOCATED_SECRETS else f": {given.value!r}"
-        reason = re.sub(r"`?(int|float|str|bool|object)`?", r"\1", str(error))
         raise Misused(
             f"{given.source} is malformed{shown}",
-            _remedy(given.source, str(given.value), VARIABLES, reason),
+            _remedy(given.source, str(given.value), VARIABLES, _expected(given.name, str(error))),
         ) from error
+
+
+def _expected(name: str, told: str) -> str:
+    """What a setting may be: msgspec tells it in patterns and types."""
+    type = FIELDS[name].type
+    if get_origin(type) is Literal:
+        return f"use {' or '.join(get_args(type))}"
+    if "matching regex" in told:
+        letters = "letters" if name == "stream_prefix" else "lower-case letters"
+        return f"use {letters}, digits and dashes"
+    for shape, text in SHAPES.items():
+        told = told.replace(f"`{shape}`", text)
+    return told.partition(", got")[0]
 
 
 def _parser(name: str) -> Callable[[object], object]:
@@ -250,6 +264,10 @@ def _parser(name: str) -> Callable[[object], object]:
         return _address
     if name == "api_token":
         return _bearer
+    if name == "nats_url":
+        return _nats
+    if name == "database_url":
+        return _database
     if name == "engines":
         return _engines
     return lambda value: msgspec.convert(value, FIELDS[name].type, strict=False)
@@ -278,11 +296,34 @@ def _bearer(value: object) -> str:
 
 
 def _address(value: object) -> str:
+    return _located(value, frozenset({"http", "https"}), "http://127.0.0.1:8080")
+
+
+def _nats(value: object) -> str:
+    return _located(value, NATS_SCHEMES, "nats://127.0.0.1:4222")
+
+
+def _located(value: object, schemes: Collection[str], example: str) -> str:
     text = str(value).rstrip("/")
-    parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname):
-        raise ValueError("Expected an address such as http://127.0.0.1:8080")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:  # its text shows what stands where the port should be
+        usable = False
+    if text and not usable:
+        raise ValueError(f"Expected an address such as {example}")
     return text
+
+
+def _database(value: object) -> str:
+    from psycopg import ProgrammingError  # here, because it is slow to import
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(str(value))
+    except ProgrammingError:
+        raise ValueError("Expected an address such as postgresql://127.0.0.1/mllm") from None
+    return str(value)
 
 
 def _engines(value: object) -> Mapping[str, EngineTemplate]:

@@ -89,14 +89,43 @@ def test_an_unknown_setting_of_the_file_is_named_with_the_nearest_known_one() ->
         ("MLLM_DATA_DIR", ""),
         ("MLLM_SERVER", "localhost:8080"),
         ("HF_ENDPOINT", "huggingface.co"),
+        ("MLLM_NATS_URL", "foo"),
+        ("MLLM_NATS_URL", "http://x"),
+        ("MLLM_NATS_URL", "nats://x:y"),
+        ("MLLM_DATABASE_URL", "bar"),
+        ("MLLM_DATABASE_URL", "sqlite://x"),
+        ("MLLM_DATABASE_URL", "hostt=x"),
     ],
 )
 def test_a_malformed_variable_is_named(variable: str, text: str) -> None:
     assert refused({variable: text}).cause.startswith(f"{variable} is malformed")
 
 
-def test_a_malformed_secret_is_not_shown() -> None:
-    error = refused({"MLLM_SERVER": "ftp://user:hunter2@host"})
+@pytest.mark.parametrize(
+    ("variable", "text", "remedy"),
+    [
+        ("MLLM_RUNTIME", "docker", "use process or kserve"),
+        ("MLLM_STORE", "A B", "use lower-case letters, digits and dashes"),
+        ("MLLM_STREAM_PREFIX", "a.b", "use letters, digits and dashes"),
+        ("MLLM_PORT", "eighty", "Expected a whole number"),
+        ("MLLM_PORT", "70000", "Expected a whole number <= 65535"),
+        ("MLLM_DEBUG", "perhaps", "Expected true or false"),
+    ],
+)
+def test_what_a_setting_may_be_is_said_for_people(variable: str, text: str, remedy: str) -> None:
+    assert refused({variable: text}).remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("MLLM_SERVER", "ftp://user:hunter2@host"),
+        ("MLLM_NATS_URL", "nats://user:hunter2/@host"),
+        ("MLLM_DATABASE_URL", "user:hunter2@host"),
+    ],
+)
+def test_a_malformed_secret_is_not_shown(variable: str, text: str) -> None:
+    error = refused({variable: text})
 
     assert "hunter2" not in error.cause + error.remedy
 
@@ -109,6 +138,13 @@ def test_the_first_administrators_token_is_one_that_can_be_sent() -> None:
     assert error.cause == "MLLM_API_TOKEN is malformed"
     assert "without spaces" in error.remedy
     assert "hunter2" not in error.remedy
+
+
+@pytest.mark.parametrize(
+    "text", ["postgresql:///mllm", "postgres://u:p@h:5432/d?sslmode=disable", "host=h dbname=d"]
+)
+def test_a_database_is_named_as_postgres_has_it(text: str) -> None:
+    assert load({}, HOME | {"MLLM_DATABASE_URL": text}, {}).database_url == text
 
 
 def test_what_kubernetes_puts_beside_a_service_is_explained() -> None:

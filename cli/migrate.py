@@ -4,7 +4,10 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from psycopg import AsyncConnection, OperationalError
 
 from cli import streams, telemetry
@@ -22,8 +25,13 @@ from schemas.message import Context, Rejected
 from schemas.names import ALL, SYSTEM
 from schemas.token import IssueToken
 
+MOST_REPLICAS = 5
+"""As many as NATS keeps of a stream."""
 
-def migrate(*, store: Sequence[str] = (), replicas: int = 1) -> None:
+Replicas = Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_REPLICAS))]
+
+
+def migrate(*, store: Sequence[str] = (), replicas: Replicas = 1) -> None:
     """Create or change streams, consumers and tables for this version.
 
     Parameters
@@ -34,9 +42,10 @@ def migrate(*, store: Sequence[str] = (), replicas: int = 1) -> None:
         On how many NATS servers new streams are kept: 3 on a cluster.
     """
     settings = read_settings({})
+    stores = [read_settings({"store": one}).store for one in store]
     settings.require("nats_url", "database_url")
     telemetry.configure(settings, "migrate")
-    asyncio.run(everything(settings, store or [settings.store], replicas))
+    asyncio.run(everything(settings, stores or [settings.store], replicas))
     print("streams, consumers and tables are up to date")
 
 

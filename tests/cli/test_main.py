@@ -30,6 +30,13 @@ from tests.cli.support import CommandLine
         (("jobs", "list", "-o", "jsonpath="), "write it like jsonpath='{.items[*].id}'"),
         (("jobs", "list", "--progress", "loud"), "see `mllm --help`"),
         (("tokens", "list", "--watch"), "leave out --watch"),
+        (("migrate", "--replicas", "0"), "see `mllm migrate --help`"),
+        (("migrate", "--replicas", "6"), "see `mllm migrate --help`"),
+        (
+            ("migrate", "--store", "A B"),
+            "use lower-case letters, digits and dashes",
+        ),
+        (("migrate", "--store", ""), "use lower-case letters, digits and dashes"),
     ],
 )
 def test_misuse_exits_with_2_and_says_what_is_nearest(

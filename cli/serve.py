@@ -7,7 +7,9 @@ from cyclopts import App
 
 from cli import telemetry
 from cli.config import read_settings
+from cli.failures import Failure, Misused
 from cli.settings import Settings
+from gateway.listening import listen
 
 app = App(name="serve", help="Run one role of the system against real servers.")
 
@@ -18,6 +20,7 @@ def gateway(*, host: str | None = None, port: int | None = None) -> None:
     from cli.roles.gateway import serve
 
     settings = _begin("gateway", {"host": host, "port": port})
+    refuse_taken(settings)
     uvloop.run(serve(settings))
 
 
@@ -48,6 +51,8 @@ def processors(*, only: Sequence[str] = ()) -> None:
     from cli.roles.processors import serve
 
     settings = _begin("processors", {})
+    if not only or "worker" in only:
+        make_weights_dir(settings)
     uvloop.run(serve(settings, only))
 
 
@@ -55,3 +60,25 @@ def _begin(role: str, flags: dict[str, object]) -> Settings:
     settings = read_settings(flags)
     telemetry.configure(settings, role)
     return settings
+
+
+def refuse_taken(settings: Settings) -> None:
+    """Raises `Failure` when the gateway can not listen where it is to."""
+    try:
+        listen(settings.host, settings.port).close()
+    except OSError as error:
+        raise Failure(
+            f"{settings.host}:{settings.port} can not be listened on: {error.strerror}",
+            "choose another with --port, or stop what uses it",
+        ) from error
+
+
+def make_weights_dir(settings: Settings) -> None:
+    """Raises `Misused` when there is no such directory, and none can be made."""
+    try:
+        settings.weights_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misused(
+            f"MLLM_WEIGHTS_DIR can not be used: {error.filename}: {(error.strerror or '').lower()}",
+            "name a directory, or where one may be made",
+        ) from error

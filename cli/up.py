@@ -5,7 +5,6 @@ import os
 import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,12 +20,13 @@ from ulid import ULID
 from cli import migrate
 from cli.config import Config, config_path, read, read_settings, write_context
 from cli.embedded.child import Part
-from cli.embedded.datadir import StackError
+from cli.embedded.datadir import StackError, blamed_on
 from cli.embedded.nats import free_ports
 from cli.embedded.stack import Plan, Urls, open_stack
 from cli.embedded.status import read_status
 from cli.failures import Failure
 from cli.roles.leaving import told
+from cli.serve import refuse_taken
 from cli.settings import Settings
 from processors.process.stopping import stop_all
 from schemas.bearer import bearer_of
@@ -60,11 +60,14 @@ def up(
         Nobody is there to press Ctrl-C.
     """
     settings = read_settings({"data_dir": data_dir, "host": host, "port": port})
-    if detach:
-        _detach(settings)
-    else:
-        stops = _down(settings) if detached else "Ctrl-C"
-        asyncio.run(_until_told(_up(settings, stops)))
+    try:
+        if detach:
+            _detach(settings)
+        else:
+            stops = _down(settings) if detached else "Ctrl-C"
+            asyncio.run(_until_told(_up(settings, stops)))
+    except StackError as error:
+        raise Failure(error.message, error.remedy) from error
 
 
 def down(*, data_dir: Path | None = None) -> None:
@@ -116,7 +119,7 @@ def _down(settings: Settings) -> str:
 
 
 async def _up(settings: Settings, stops: str) -> None:
-    _refuse_taken(settings)
+    refuse_taken(settings)
     token = settings.api_token or _token_of(read(config_path(os.environ)), settings)
 
     async def prepare(urls: Urls) -> None:
@@ -135,8 +138,6 @@ async def _up(settings: Settings, stops: str) -> None:
         # told to stop, and not killed: then what is served goes, too, and comes back with the next
         await asyncio.to_thread(_stop_served, settings)
         raise
-    except StackError as error:
-        raise Failure(error.message, error.remedy) from error
 
 
 def _say_ready(part: str, seconds: float) -> None:
@@ -147,19 +148,6 @@ def address(settings: Settings) -> str:
     """Where clients on this machine find the gateway."""
     host = ANYWHERE.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-def _refuse_taken(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise Failure(
-                f"{settings.host}:{settings.port} can not be listened on: {error.strerror}",
-                "choose another with --port, or stop what uses it",
-            ) from error
 
 
 def _token_of(config: Config, settings: Settings) -> str:
@@ -211,7 +199,8 @@ def _answers(url: str) -> bool:
 
 def _detach(settings: Settings) -> None:
     log = settings.data_dir / "logs" / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with blamed_on(settings.data_dir):
+        log.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-P", "-m", "cli", "up", "--detached"]
     argv += ["--data-dir", str(settings.data_dir)]
     argv += ["--host", settings.host, "--port", str(settings.port)]

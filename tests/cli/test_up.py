@@ -1,5 +1,6 @@
 """`mllm up` where something is in its way, or where it listens elsewhere than usual."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -7,22 +8,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 from cli.embedded.nats import free_ports
 from cli.embedded.status import read_status
+
+
+def mllm(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process of its own: roles set up what a process has one of."""
+    argv = (sys.executable, "-m", "cli", *argv)
+    return subprocess.run(argv, capture_output=True, text=True)
 
 
 @contextmanager
 def detached(data: Path, *flags: str) -> Generator[None]:
     """A stack on `data`, which ends with the block."""
     place = ("--data-dir", str(data))
-    mllm = (sys.executable, "-m", "cli")
     try:
-        up = [*mllm, "up", "--detach", *place, "--port", str(free_ports(1)[0]), *flags]
-        subprocess.run(up, check=True, capture_output=True)
+        up = mllm("up", "--detach", *place, "--port", str(free_ports(1)[0]), *flags)
+        assert up.returncode == 0, up.stdout + up.stderr
         yield
     finally:
-        subprocess.run([*mllm, "down", *place], check=True, capture_output=True)
+        mllm("down", *place)
 
 
 def listens_on(data: Path, role: str) -> set[str]:
@@ -40,3 +47,37 @@ def test_only_the_gateway_listens_where_others_can_ask(home: Path) -> None:
         assert listens_on(home / "data", "gateway") == {"0.0.0.0"}
         for role in ("projections", "processors"):
             assert listens_on(home / "data", role) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("flags", [("--detach",), ()])
+def test_a_data_directory_that_can_not_be_one_is_named(home: Path, flags: tuple[str, ...]) -> None:
+    (home / "file").touch()
+
+    for place in ("/proc/x", str(home / "file")):
+        outcome = mllm("up", *flags, "--data-dir", place, "--port", "0")
+
+        assert outcome.returncode == 1
+        assert f"error: cannot use the data directory: {place}" in outcome.stderr
+
+
+@pytest.mark.parametrize("verb", ["up", "serve gateway"])
+def test_a_port_that_is_taken_is_named(home: Path, verb: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = mllm(*verb.split(), "--port", str(port))
+
+    assert outcome.returncode == 1
+    assert f"error: 127.0.0.1:{port} can not be listened on" in outcome.stderr
+
+
+def test_a_place_for_weights_that_can_not_be_one_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").touch()
+
+    for place in ("/proc/x", str(home / "file")):
+        monkeypatch.setenv("MLLM_WEIGHTS_DIR", place)
+        outcome = mllm("serve", "processors")
+
+        assert outcome.returncode == 2
+        assert f"error: MLLM_WEIGHTS_DIR can not be used: {place}" in outcome.stderr

@@ -32,7 +32,7 @@ def read_status(root: Path) -> StackStatus | None:
     """What the stack on that data directory last said, unless it was stopped in good order."""
     try:
         return msgspec.json.decode(DataDir(root).status.read_bytes(), type=StackStatus)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
 
 

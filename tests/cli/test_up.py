@@ -81,3 +81,9 @@ def test_a_place_for_weights_that_can_not_be_one_is_named(
 
         assert outcome.returncode == 2
         assert f"error: MLLM_WEIGHTS_DIR can not be used: {place}" in outcome.stderr
+
+
+def test_nothing_is_up_where_there_is_no_directory(home: Path) -> None:
+    (home / "file").touch()
+
+    assert "nothing is up" in mllm("down", "--data-dir", str(home / "file")).stderr

@@ -1,21 +1,23 @@
 """Which server to talk to, as whom, and in which namespace."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
+from msgspec.structs import replace
 
 from cli.config import Config, Context
 from cli.failures import Misused
 from cli.session import Options
-from cli.settings import check_names, sendable
+from cli.settings import check_names, file_settings, sendable
 from schemas.names import is_namespace
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 
 
 def resolve(options: Options, environ: Mapping[str, str], config: Callable[[], Config]) -> Context:
-    """The context to use: a flag before a variable before the configuration file.
+    """The context to use: a flag before a variable before the configuration file, of which its
+    settings go before its current context, but not before one that is named.
 
     A token of the file goes to its own server only: naming another server leaves it at home.
     Raises `Misused`.
@@ -25,14 +27,17 @@ def resolve(options: Options, environ: Mapping[str, str], config: Callable[[], C
     token = options.token or environ.get("MLLM_TOKEN")
     namespace = options.namespace or environ.get("MLLM_NAMESPACE")
     name = options.context or environ.get("MLLM_CONTEXT")
-    # The file is slow to read, and not asked when everything is said already.
-    stored = Context(server) if server and token and not name else _stored(name, config())
-    if server and address(server) != stored.server.rstrip("/"):
-        stored = Context(server)
+    if server and token and namespace and not name:  # the file is slow to read
+        return Context(address(server), bearer(token), tenant(namespace))
+    file = config()
+    settings: Mapping[str, Any] = {} if name else file_settings(file.settings)
+    stored = _at(settings.get("server"), _stored(name or settings.get("context"), file))
+    stored = replace(stored, token=settings.get("token") or stored.token)
+    there = _at(server, stored)
     return Context(
-        address(server or stored.server),
-        bearer(token or stored.token),
-        tenant(namespace or stored.namespace),
+        there.server,
+        bearer(token or there.token),
+        tenant(namespace or settings.get("namespace") or there.namespace),
     )
 
 
@@ -49,6 +54,13 @@ def address(text: str) -> str:
     return text
 
 
+def _at(server: str | None, context: Context) -> Context:
+    """The context at `server`: nothing is left of it where that is another one."""
+    if not server or address(server) == context.server:
+        return context
+    return Context(address(server))
+
+
 def _stored(name: str | None, config: Config) -> Context:
     name = name or config.current_context
     if not name:
@@ -57,7 +69,7 @@ def _stored(name: str | None, config: Config) -> Context:
         known = ", ".join(config.contexts) or "none"
         raise Misused(f"there is no context {name!r}", f"use one of: {known}; or `mllm login`")
     stored = config.contexts[name]
-    return msgspec.structs.replace(stored, server=address(stored.server))
+    return replace(stored, server=address(stored.server))
 
 
 def bearer(token: str) -> str:

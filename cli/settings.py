@@ -181,6 +181,11 @@ def load(
     return settings
 
 
+def file_settings(file: Mapping[str, object]) -> Mapping[str, Any]:
+    """What the file's `settings` say. Raises `Misused`."""
+    return {given.name: _parse(given) for given in _from_file(file)}
+
+
 def check_names(environ: Mapping[str, str]) -> None:
     """Raises `Misused` for the first `MLLM_*` variable that is no setting."""
     for name in environ:

@@ -133,6 +133,46 @@ def test_a_flag_goes_before_a_variable_before_the_context(
     assert [seen.headers["x-mllm-namespace"] for seen in gateway.seen] == ["of-variable", "of-flag"]
 
 
+@pytest.mark.parametrize(
+    ("argv", "namespace"),
+    [((), "of-settings"), (("--context", "elsewhere"), "of-context"), (("-n", "x"), "x")],
+)
+def test_settings_of_the_file_go_before_its_current_context_and_not_before_a_named_one(
+    gateway: FakeGateway,
+    path: Path,
+    mllm: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: tuple[str, ...],
+    namespace: str,
+) -> None:
+    monkeypatch.delenv("MLLM_SERVER")
+    monkeypatch.delenv("MLLM_TOKEN")
+    elsewhere = Context(gateway.url if "--context" in argv else "http://x", TOKEN, "of-context")
+    settings = {"server": gateway.url, "token": TOKEN, "namespace": "of-settings"}
+    write(path, Config("elsewhere", {"elsewhere": elsewhere}, {**settings}))
+
+    assert mllm("jobs", "list", *argv).code == 0
+    assert gateway.last().headers["x-mllm-namespace"] == namespace
+
+
+def test_a_token_of_the_settings_goes_to_their_own_server_only(
+    gateway: FakeGateway, path: Path, mllm: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLLM_TOKEN")
+    write(path, Config(settings={"server": "https://mllm.example", "token": TOKEN}))
+
+    assert mllm("jobs", "list").code == 4
+    assert "authorization" not in gateway.last().headers
+
+
+def test_a_setting_of_the_file_that_is_none_stops_every_verb(
+    gateway: FakeGateway, path: Path, mllm: CommandLine
+) -> None:
+    write(path, Config(settings={"sever": "http://x"}))
+
+    assert "settings.sever is not a setting" in mllm("jobs", "list").err
+
+
 def test_a_file_that_others_can_read_is_warned_about(
     gateway: FakeGateway, mllm: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

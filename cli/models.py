@@ -16,7 +16,7 @@ from cli.manifest_diff import compared
 from cli.manifests import STDIN, documents, yaml_of
 from cli.models_rows import MODELS, VERSIONS, Description, description_text
 from cli.nearest import known_models
-from cli.parameters import Everywhere, Moment, Patience, Yes
+from cli.parameters import Everywhere, Model, Moment, Patience, SlotName, Yes
 from cli.rollout import follow_through
 from cli.session import Here, Watching
 from schemas.api.models import (
@@ -96,7 +96,7 @@ def list_(
 
 
 @app.command
-def get(model: str, /, *models: str, as_of: Moment | None = None, session: Here) -> None:
+def get(model: Model, /, *models: Model, as_of: Moment | None = None, session: Here) -> None:
     """Print models; with -o yaml their manifests, which `apply` takes.
 
     Parameters
@@ -116,7 +116,7 @@ def get(model: str, /, *models: str, as_of: Moment | None = None, session: Here)
 
 
 @app.command
-def describe(model: str, /, *, session: Here) -> None:
+def describe(model: Model, /, *, session: Here) -> None:
     """Tell all about a model: what it is, how it is served, and what became of it.
 
     Parameters
@@ -132,7 +132,7 @@ def describe(model: str, /, *, session: Here) -> None:
 
 
 @app.command
-def history(model: str, /, *, limit: int = 0, session: Here) -> None:
+def history(model: Model, /, *, limit: int = 0, session: Here) -> None:
     """List the versions of a model, the newest first. `get --as-of seq:VERSION` shows one.
 
     Parameters
@@ -195,7 +195,7 @@ def validate(
     *places: Annotated[str, Parameter(name="FILE")],
     piped: Annotated[bool, Parameter(name=STDIN, show=False)] = False,
     place: File | None = None,
-    slot: str | None = None,
+    slot: SlotName | None = None,
     offline: bool = False,
     session: Here,
 ) -> int:
@@ -288,7 +288,7 @@ def diff(*, place: File, source: str | None = None, session: Here) -> int:
 
 
 @app.command
-def delete(model: str, /, *models: str, yes: Yes = False, session: Here) -> int:
+def delete(model: Model, /, *models: Model, yes: Yes = False, session: Here) -> int:
     """Take models out of the catalog. One that serves somewhere stays.
 
     Parameters
@@ -315,10 +315,10 @@ def delete(model: str, /, *models: str, yes: Yes = False, session: Here) -> int:
 
 @app.command
 def promote(
-    model: str,
+    model: Model,
     /,
     *,
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     current: str | None = None,
     patience: Patience = Patience(),  # noqa: B008  # frozen
     watch: Watching,
@@ -342,7 +342,7 @@ def promote(
 
 @app.command
 def alias(
-    model: str,
+    model: Model,
     alias: str,
     /,
     *,

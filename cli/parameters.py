@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -30,8 +30,17 @@ def _moment(_: Any, tokens: Sequence[Token]) -> str:
     return said
 
 
-def _job(_: Any, tokens: Sequence[Token]) -> str:
-    return tokens[0].value.removeprefix("job/")
+def _named(kind: str, *, deep: bool = False) -> Callable[[Any, Sequence[Token]], str]:
+    """Takes what `-o name` prints, KIND/NAME, for NAME."""
+
+    def name(_: Any, tokens: Sequence[Token]) -> str:
+        said = tokens[0].value
+        name = said.removeprefix(f"{kind}/")
+        if "/" in name and not deep:
+            raise ValueError(f"{said!r} names no {kind}")
+        return name
+
+    return name
 
 
 Duration: TypeAlias = Annotated[float, Parameter(converter=_duration, metavar="DURATION")]
@@ -40,7 +49,13 @@ Duration: TypeAlias = Annotated[float, Parameter(converter=_duration, metavar="D
 Moment: TypeAlias = Annotated[str, Parameter(converter=_moment, metavar="WHEN")]
 """A time or a position, as `?as_of=` takes it."""
 
-Job: TypeAlias = Annotated[str, Parameter(converter=_job, help="A job's id, or job/ID.")]
+Job: TypeAlias = Annotated[str, Parameter(converter=_named("job"), help="A job's id, or job/ID.")]
+Weights: TypeAlias = Annotated[str, Parameter(converter=_named("weights", deep=True))]
+Secret: TypeAlias = Annotated[str, Parameter(converter=_named("secret"))]
+Model: TypeAlias = Annotated[str, Parameter(converter=_named("model"))]
+SlotName: TypeAlias = Annotated[str, Parameter(converter=_named("slot"))]
+Card: TypeAlias = Annotated[str, Parameter(converter=_named("gpu", deep=True))]
+ReadModel: TypeAlias = Annotated[str, Parameter(converter=_named("projection"))]
 
 Yes: TypeAlias = Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.")]
 

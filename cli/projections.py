@@ -3,6 +3,7 @@
 from cyclopts import App
 
 from cli.client import segment
+from cli.parameters import ReadModel
 from cli.session import Here
 from cli.tables import Column, View
 from schemas.api.problem import Page
@@ -30,7 +31,7 @@ def status(*, session: Here) -> None:
 
 
 @app.command
-def rebuild(name: str, /, *, session: Here) -> None:
+def rebuild(name: ReadModel, /, *, session: Here) -> None:
     """Fold a read model again from the whole log, beside the live one, and swap them at the end.
 
     Parameters

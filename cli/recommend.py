@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from cli.client import Gateway, segment
 from cli.exits import Exit
 from cli.failures import Failure, Misused
+from cli.parameters import Card
 from cli.recommend_rows import COMPARED, PROFILES, compatibility_text, recommendation_text
 from cli.session import Here, Session
 from schemas.advice import Compatibility, GpuProfile, Recommendation
@@ -69,7 +70,7 @@ def profiles(*, session: Here) -> None:
 
 
 @app.command
-def gpu(type: str, /, *, session: Here) -> None:
+def gpu(type: Card, /, *, session: Here) -> None:
     """Tell what a kind of card holds, and what to tell an engine that runs on it.
 
     Parameters
@@ -86,7 +87,7 @@ def compatibility(
     model: str | None = None,
     /,
     *,
-    gpu: str | None = None,
+    gpu: Card | None = None,
     asked: Asked = Asked(),
     revision: str = "",
     token_secret: str = "",

@@ -7,7 +7,7 @@ from cyclopts.validators import Number
 
 from cli.exits import Exit
 from cli.nearest import known_models
-from cli.parameters import Duration, Everywhere, Moment, Patience
+from cli.parameters import Duration, Everywhere, Model, Moment, Patience, SlotName
 from cli.rollout import fetch_slot, follow_through
 from cli.runtime_logs import Asked, print_logs
 from cli.runtime_looking import print_events, print_slot, print_slots
@@ -39,7 +39,7 @@ Limit = Annotated[
 
 @app.command
 def status(
-    slot: str | None = None,
+    slot: SlotName | None = None,
     *,
     as_of: Moment | None = None,
     all_namespaces: Everywhere = False,
@@ -63,10 +63,10 @@ def status(
 
 @app.command
 def activate(
-    model: str,
+    model: Model,
     /,
     *,
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     strategy: Strategy = "direct",
     preempt: bool = False,
     hold: bool = False,
@@ -97,10 +97,10 @@ def activate(
 
 @app.command
 def switch(
-    model: str,
+    model: Model,
     /,
     *,
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     hold: bool = False,
     timeout: Limit = 600.0,
     wait: Wait = False,
@@ -124,7 +124,7 @@ def switch(
 
 @app.command
 def deactivate(
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     *,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], show=False)] = False,
     patience: Patience = Patience(),  # noqa: B008  # frozen
@@ -145,10 +145,10 @@ def deactivate(
 
 @app.command
 def promote(
-    model: str | None = None,
+    model: Model | None = None,
     /,
     *,
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     current: str | None = None,
     patience: Patience = Patience(),  # noqa: B008  # frozen
     watch: Watching,
@@ -174,7 +174,7 @@ def promote(
 
 @app.command
 def rollback(
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     *,
     activation: str | None = None,
     strategy: Strategy = "blue-green",
@@ -203,7 +203,7 @@ def scale(
     replicas: Annotated[int, Parameter(validator=Number(gte=0))],
     /,
     *,
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     patience: Patience = Patience(),  # noqa: B008  # frozen
     watch: Watching,
     session: Here,
@@ -228,7 +228,7 @@ def logs(
     pod: str | None = None,
     /,
     *,
-    slot: str = DEFAULT_SLOT,
+    slot: SlotName = DEFAULT_SLOT,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
     tail: int = 200,
     container: Annotated[str, Parameter(name=["--container", "-c"])] = "",
@@ -254,7 +254,7 @@ def logs(
 
 @app.command
 def events(
-    slot: str | None = None,
+    slot: SlotName | None = None,
     *,
     since: Duration = 3600.0,
     stay: Annotated[bool, Parameter(name="-w", help="The same as --watch.")] = False,
@@ -274,7 +274,7 @@ def events(
 
 
 @app.command
-def diagnose(slot: str = DEFAULT_SLOT, *, session: Here) -> int:
+def diagnose(slot: SlotName = DEFAULT_SLOT, *, session: Here) -> int:
     """Say what is wrong with SLOT, what shows it, and what to do. Fails if something is.
 
     Parameters

@@ -10,7 +10,7 @@ from cli.client import segment
 from cli.confirming import confirm
 from cli.failures import Misused
 from cli.job_rows import since
-from cli.parameters import Yes
+from cli.parameters import Secret, Yes
 from cli.session import Here
 from cli.tables import Column, View
 from schemas.api.problem import Page
@@ -34,7 +34,7 @@ def list_(*, session: Here) -> None:
 
 
 @app.command(name="set")
-def set_(name: str, /, *, session: Here) -> None:
+def set_(name: Secret, /, *, session: Here) -> None:
     """Set a secret to what stdin says, or to what you type.
 
     Parameters
@@ -50,7 +50,7 @@ def set_(name: str, /, *, session: Here) -> None:
 
 
 @app.command
-def delete(name: str, /, *, yes: Yes = False, session: Here) -> None:
+def delete(name: Secret, /, *, yes: Yes = False, session: Here) -> None:
     """Delete a secret.
 
     Parameters

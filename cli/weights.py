@@ -11,7 +11,7 @@ from cli.confirming import confirm
 from cli.failures import Misused
 from cli.job_rows import follow_through
 from cli.listing import Listing, show
-from cli.parameters import PRIORITIES, Everywhere, Importance, Moment, Patience, Yes
+from cli.parameters import PRIORITIES, Everywhere, Importance, Moment, Patience, Weights, Yes
 from cli.session import Here, Watching
 from cli.weights_rows import WEIGHTS, info_text, plan_text, usage_text
 from schemas.api.events import CloudEvent
@@ -172,7 +172,7 @@ def list_(
 
 
 @app.command
-def info(name: str, /, *, as_of: Moment | None = None, session: Here) -> None:
+def info(name: Weights, /, *, as_of: Moment | None = None, session: Here) -> None:
     """Tell all about installed weights: where from, which files, how they are.
 
     Parameters
@@ -188,7 +188,7 @@ def info(name: str, /, *, as_of: Moment | None = None, session: Here) -> None:
 
 @app.command
 def verify(
-    name: str,
+    name: Weights,
     /,
     *,
     patience: Patience = Patience(),  # noqa: B008  # frozen
@@ -208,7 +208,7 @@ def verify(
 
 @app.command
 def delete(
-    name: str,
+    name: Weights,
     /,
     *,
     yes: Yes = False,

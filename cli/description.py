@@ -57,7 +57,8 @@ def describe(session: Session, job: str) -> None:
     files = gateway.rows(f"{path}/files", JobFileRow)
     events = gateway.rows("/events/log", CloudEvent, aggregate="job", id=row.id)
     description = Description(row, tuple(files.rows), tuple(events.rows))
-    session.printer.value(description, _text(description, colour=session.printer.colour))
+    text = _text(description, colour=session.printer.colour)
+    session.printer.value(description, text, f"job/{row.id}")
 
 
 def _text(description: Description, *, colour: bool) -> str:

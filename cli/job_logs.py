@@ -18,7 +18,7 @@ AGAIN_SECONDS = 1.0
 
 LINES: View[LogLine] = View(
     "line",
-    lambda line: str(line.cursor),
+    lambda line: line.text,
     (
         Column("TIME", lambda line: f"{line.at:%Y-%m-%d %H:%M:%S}"),
         Column("LEVEL", lambda line: line.level),

@@ -128,7 +128,7 @@ def describe(model: Model, /, *, session: Here) -> None:
     history = session.gateway.rows(f"/models/{segment(row.name)}/history", ModelVersion, 20).rows
     description = Description(row, tuple(history))
     text = description_text(description, colour=session.printer.colour)
-    session.printer.value(description, text)
+    session.printer.value(description, text, f"model/{row.name}")
 
 
 @app.command

@@ -65,10 +65,15 @@ class Printer:
 
         return show
 
-    def value(self, value: object, text: str) -> None:
-        """Something that is no row: `text` says it to people."""
+    def value(self, value: object, text: str, *names: str) -> None:
+        """Something that is no row: `text` says it to people. `names`, if it has any, are what it
+        is about, each with its kind before it: job/ID."""
         if self.structured:
             self._data(value)
+        elif names and self._quiet:
+            self._lines([printable(name.partition("/")[2]) for name in names])
+        elif names and self._form == "name":
+            self._lines([printable(name) for name in names])
         else:
             print(text)
 

@@ -79,7 +79,8 @@ def gpu(type: Card, /, *, session: Here) -> None:
         Its type, its name, or what machines call it.
     """
     found = session.gateway.get(f"/recommendations/{segment(type)}", Recommendation)
-    session.printer.value(found, recommendation_text(found, colour=session.printer.colour))
+    text = recommendation_text(found, colour=session.printer.colour)
+    session.printer.value(found, text, f"gpu/{found.gpu.type}")
 
 
 @app.command
@@ -128,7 +129,8 @@ def compatibility(
         session.printer.rows(found, COMPARED)
         return Exit.OK
     [one] = found
-    session.printer.value(one, compatibility_text(one, colour=session.printer.colour))
+    text = compatibility_text(one, colour=session.printer.colour)
+    session.printer.value(one, text, f"gpu/{one.gpu.type}")
     return Exit.FAILED if one.fit.verdict == "does-not-fit" else Exit.OK
 
 

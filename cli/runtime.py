@@ -283,7 +283,8 @@ def diagnose(slot: SlotName = DEFAULT_SLOT, *, session: Here) -> int:
         Which slot.
     """
     found = session.gateway.get("/runtime/diagnose", Diagnosis, slot=slot)
-    session.printer.value(found, diagnosis_text(found, colour=session.printer.colour))
+    text = diagnosis_text(found, colour=session.printer.colour)
+    session.printer.value(found, text, f"slot/{found.slot}")
     return Exit.OK if found.healthy else Exit.FAILED
 
 

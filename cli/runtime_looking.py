@@ -23,7 +23,8 @@ def print_slot(session: Session, slot: str, as_of: str | None) -> None:
     """All about one slot. Raises `Failure`."""
     row = fetch_slot(session.gateway, slot, as_of=as_of)
     found = Seen(row) if as_of else seen(session.gateway, row)
-    session.printer.value(found, slot_text(found, colour=session.printer.colour))
+    text = slot_text(found, colour=session.printer.colour)
+    session.printer.value(found, text, f"slot/{row.slot}")
 
 
 def print_slots(

@@ -31,7 +31,8 @@ def status(*, session: Here) -> int:
     reply = gateway.ask("GET", "/system/summary")
     summary = decoded(reply, SystemSummary) if reply.status == 200 else None
     found = Status(gateway.server, readiness, info, summary, _slots(gateway))
-    session.printer.value(found, text(found, colour=session.printer.colour))
+    shown = text(found, colour=session.printer.colour)
+    session.printer.value(found, shown, f"server/{gateway.server}")
     return Exit.OK if readiness.ok else Exit.FAILED
 
 

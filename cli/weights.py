@@ -124,7 +124,7 @@ def plan(
         A repository of the Hub: org/name.
     """
     found = session.gateway.send("POST", "/weights/plan", Plan, choice.body(model))
-    session.printer.value(found, plan_text(found))
+    session.printer.value(found, plan_text(found), f"weights/{found.target}")
 
 
 @app.command(name="list")
@@ -183,7 +183,7 @@ def info(name: Weights, /, *, as_of: Moment | None = None, session: Here) -> Non
         As things stood at a time (2026-11-01T12:00Z) or at a position (seq:4711).
     """
     found = fetch_info(session.gateway, name, as_of=as_of)
-    session.printer.value(found, info_text(found))
+    session.printer.value(found, info_text(found), f"weights/{found.weights.name}")
 
 
 @app.command
@@ -233,7 +233,8 @@ def usage(*, all_namespaces: Everywhere = False, session: Here) -> None:
     """Show how much room weights take, and how much is left."""
     gateway = session.gateway.within(ALL) if all_namespaces else session.gateway
     found = gateway.get("/weights/usage", WeightsUsage)
-    session.printer.value(found, usage_text(found))
+    stores = (f"store/{row.store}" for row in found.stores)
+    session.printer.value(found, usage_text(found), *stores)
 
 
 class _Named(msgspec.Struct):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.cli.fake_gateway import JOB, FakeGateway, job_row, weights_row
+from schemas.live import LogLine
+from tests.cli.fake_gateway import JOB, NOW, FakeGateway, job_row, weights_row
 from tests.cli.support import CommandLine
 
 
@@ -51,6 +52,34 @@ def test_a_name_is_sent_without_its_kind(
     seen = held.seen[0]
     assert seen.path == path
     assert seen.query.get("slot", ["s"]) == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind", "name"),
+    [
+        ("weights info org/model", "weights", "org/model"),
+        ("weights plan org/model", "weights", "org/model"),
+        ("weights usage", "store", "default"),
+        ("jobs describe " + JOB, "job", JOB),
+    ],
+)
+def test_what_is_told_at_length_has_a_name_as_well(
+    held: FakeGateway, mllm: CommandLine, verb: str, kind: str, name: str
+) -> None:
+    assert mllm(*verb.split(), "-o", "name").out == f"{kind}/{name}\n"
+    assert mllm(*verb.split(), "-q").out == f"{name}\n"
+
+
+def test_the_status_is_named_by_its_server(gateway: FakeGateway, mllm: CommandLine) -> None:
+    assert mllm("status", "-o", "name").out == f"server/{gateway.url}\n"
+
+
+def test_a_logs_lines_are_their_text_when_nothing_else_is_wanted(
+    held: FakeGateway, mllm: CommandLine
+) -> None:
+    held.lines = [LogLine(JOB, NOW, "info", "resolved main", 1)]
+
+    assert mllm("jobs", "logs", JOB, "-q").out == "resolved main\n"
 
 
 @pytest.mark.parametrize("verb", ["jobs get weights/x", "models get job/x", "runtime status a/b"])

@@ -27,6 +27,17 @@ from schemas.api.weights import (
 from schemas.names import ALL
 from schemas.plan import Plan
 
+SHAPES = {
+    "hfModelId": "a repository is called org/name",
+    "target": "call it name or org/name",
+    "revision": "name a branch, a tag or a commit",
+    "include": "write a pattern like *.safetensors",
+    "exclude": "write a pattern like *.safetensors",
+    "tokenSecret": "see `mllm secrets list`",
+    "store": "use lower-case letters, digits and dashes",
+}
+"""What the fields of a request that may be malformed look like."""
+
 app = App(name="weights", help="Install, verify and delete weights.")
 
 
@@ -256,4 +267,4 @@ def _malformed(error: msgspec.ValidationError) -> Misused:
     field = where.partition("[")[0]
     option = "--" + re.sub("([A-Z])", r"-\1", field).lower()
     name = "MODEL" if field == "hfModelId" else option
-    return Misused(f"{name} is malformed", "names are like org/name; see --help")
+    return Misused(f"{name} is malformed", SHAPES[field])

@@ -46,25 +46,26 @@ def test_every_wish_is_in_the_request(gateway: FakeGateway, mllm: CommandLine) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "named", "remedy"),
     [
-        (("../x",), "MODEL"),
-        (("org/name/more",), "MODEL"),
-        (("org/model", "--target", "../up"), "--target"),
-        (("org/model", "--target", "/abs"), "--target"),
-        (("org/model", "--revision", "a b"), "--revision"),
-        (("org/model", "--token-secret", "No Such"), "--token-secret"),
-        (("org/model", "--store", "A"), "--store"),
-        (("org/model", "--include", ""), "--include"),
+        (("../x",), "MODEL", "org/name"),
+        (("org/name/more",), "MODEL", "org/name"),
+        (("org/model", "--target", "../up"), "--target", "org/name"),
+        (("org/model", "--target", "/abs"), "--target", "org/name"),
+        (("org/model", "--revision", "a b"), "--revision", "a tag or a commit"),
+        (("org/model", "--token-secret", "No Such"), "--token-secret", "mllm secrets list"),
+        (("org/model", "--store", "A"), "--store", "lower-case"),
+        (("org/model", "--include", ""), "--include", "*.safetensors"),
     ],
 )
 def test_a_name_that_can_not_be_one_is_misuse_and_is_not_sent(
-    gateway: FakeGateway, mllm: CommandLine, arguments: tuple[str, ...], named: str
+    gateway: FakeGateway, mllm: CommandLine, arguments: tuple[str, ...], named: str, remedy: str
 ) -> None:
     outcome = mllm("weights", "install", *arguments)
 
     assert outcome.code == 2
     assert outcome.err.startswith(f"error: {named} is malformed")
+    assert remedy in outcome.err.splitlines()[1]
     assert gateway.seen == []
 
 

@@ -1,11 +1,13 @@
 """`mllm events`: the log, page by page or as it grows."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 from cyclopts import App, Parameter
 
 from cli.event_rows import EVENTS
+from cli.failures import Misused
 from cli.parameters import Everywhere
 from cli.session import Here
 from cli.tailing import Break, Pump, follow
@@ -13,6 +15,10 @@ from schemas.api.events import CloudEvent
 from schemas.names import ALL
 
 app = App(name="events", help="Read and follow the event log.")
+
+
+Aggregate: TypeAlias = Literal["job", "weights", "model", "alias", "runtime", "status", "token"]
+AGGREGATES: tuple[str, ...] = get_args(Aggregate)
 
 
 @Parameter(name="*")
@@ -23,8 +29,8 @@ class Chosen:
     type: str | None = None
     """Only events of these types, with commas between; job.* means a family."""
 
-    aggregate: str | None = None
-    """Only events about these: job, weights, model, alias, runtime, status or token."""
+    aggregate: Aggregate | None = None
+    """Only events about these."""
 
     id: str | None = None
     """Only events about this one of them: a job's id, a slot; weights or a model by name."""
@@ -36,8 +42,15 @@ class Chosen:
     """Events of every namespace."""
 
     def query(self, subject: str | None) -> dict[str, str | None]:
-        """As the server takes it. `subject` is `job/ID` for short."""
+        """As the server takes it. `subject` is `job/ID` for short. Raises `Misused`."""
         aggregate, _, id = (subject or "").partition("/")
+        if subject is not None and not (aggregate in AGGREGATES and id):
+            raise Misused(
+                f"{subject!r} is nothing that events are about",
+                f"write it like job/ID; there are {', '.join(AGGREGATES)}",
+            )
+        if self.id and not self.aggregate:
+            raise Misused("--id does not say of what", "add --aggregate, or write job/ID")
         return {
             "type": self.type,
             "aggregate": aggregate or self.aggregate,
@@ -114,5 +127,14 @@ def tail(
         for item in pump.items(3600.0):
             if isinstance(item, Break):
                 session.hint(f"{item.cause}; connecting again")
+            elif item is not None and item.type == "stream.reset":
+                end = msgspec.json.decode(item.payload(), type=_End).sequence
+                session.hint(f"there is no position {after} in this log; it goes on from {end}")
             elif item is not None and (item.id or item.type in asides):
                 show([msgspec.json.decode(item.data, type=CloudEvent)])
+
+
+class _End(msgspec.Struct):
+    """Where the log ends."""
+
+    sequence: int

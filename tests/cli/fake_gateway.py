@@ -174,6 +174,13 @@ class FakeGateway:
             self.frames.append(("job.tick", _frame("", "job.tick", data)))
             self.change.notify_all()
 
+    def reset(self, position: int) -> None:
+        """Say that what a reader asked to go on from means nothing here."""
+        data = msgspec.json.encode({"type": "stream.reset", "data": {"sequence": position}})
+        with self.change:
+            self.frames.append(("stream.reset", _frame("", "stream.reset", data)))
+            self.change.notify_all()
+
     def cut(self) -> None:
         """Break every open stream off."""
         with self.change:

@@ -108,6 +108,29 @@ def test_a_tail_goes_on_and_leaves_live_counts_out(history: FakeGateway, mllm: C
     assert first.query == {"aggregate": ["job"], "id": [JOB], "tail": ["3"]}
 
 
+def test_a_tail_says_that_the_log_is_not_that_long(history: FakeGateway, mllm: CommandLine) -> None:
+    def tell() -> None:
+        history.subscribed()
+        history.reset(7)
+        history.refuse("/events", "token_revoked", 401)
+        history.cut()
+
+    with meanwhile(tell):
+        outcome = mllm("events", "tail", "--after", "999999")
+
+    assert "there is no position 999999 in this log; it goes on from 7" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "argv", [("foo",), ("foo/1",), ("job/",), ("--aggregate", "bogus"), ("--id", "1")]
+)
+def test_events_about_nothing_that_is_are_misuse(
+    history: FakeGateway, mllm: CommandLine, argv: tuple[str, ...]
+) -> None:
+    assert mllm("events", "list", *argv).code == 2
+    assert history.seen == []
+
+
 def test_a_tail_takes_up_where_it_is_told_to(history: FakeGateway, mllm: CommandLine) -> None:
     def tell() -> None:
         history.subscribed()

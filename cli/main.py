@@ -101,6 +101,7 @@ def launch(
     session.printer  # noqa: B018  # a form that is none is refused before anything is done
     if options.watch and "watch" not in injected:
         session.nothing_to_watch()
+    session.refuse_together(bound.kwargs)
     known: Mapping[str, object] = {"session": session, "watch": options.watch}
     extras = {name: known[name] for name in injected if name in known}
     with closing(session):

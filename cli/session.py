@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
@@ -112,6 +112,16 @@ class Session:
         from cli.failures import Misused
 
         raise Misused("there is nothing to watch here", "leave out --watch")
+
+    def refuse_together(self, given: Mapping[str, Any]) -> None:
+        """Raises `Misused` for what a verb is given that means nothing beside the options."""
+        from cli.failures import Misused
+
+        if self.options.watch and given.get("as_of") is not None:
+            raise Misused("what was does not change", "leave out --watch or --as-of")
+        for stay in given.values():  # those with a timeout of their own say whether to wait
+            if getattr(stay, "timeout", None) is not None and not (stay.wait or self.options.watch):
+                raise Misused("--timeout says how long to wait", "add --wait or --watch")
 
     def hint(self, text: str) -> None:
         """Say something beside the data, unless asked to be quiet."""

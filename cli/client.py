@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from cli.exits import of_problem
-from cli.failures import Failure, OutOfReach
+from cli.exits import Exit, of_problem
+from cli.failures import Failure, Misused, OutOfReach
 from cli.wire import Reply, Request, Wire
 from schemas.api.problem import Page, Problem
 
@@ -78,6 +78,8 @@ class Gateway:
 
     def rows(self, path: str, row: type[T], limit: int = 0, **query: Query) -> Rows[T]:
         """A list, page after page: at most `limit` rows of it; 0 means all."""
+        if limit < 0:
+            raise Misused("a limit can not be negative", "0 is for all")
         found: list[T] = []
         cursor: str | None = None
         page_type: type[Page[T]] = Page[row]  # type: ignore[valid-type]  # known at run time only
@@ -159,8 +161,12 @@ def refusal(reply: Reply) -> Failure:
     try:
         problem = msgspec.json.decode(reply.body, type=Problem)
     except msgspec.DecodeError:  # a proxy's page, say
-        code = "unavailable" if reply.status >= 500 else ""
-        problem = Problem(type="", title=f"HTTP {reply.status}", status=reply.status, code=code)
+        return Failure(
+            f"what answers is not mllm (HTTP {reply.status})",
+            "name a gateway with --server or `mllm login`",
+            exit=Exit.OUT_OF_REACH,
+            code="unavailable" if reply.status >= 500 else "",
+        )
     cause, lines = problem.detail or problem.title, problem.errors
     if len(lines) == 1:
         cause, lines = f"{cause}; {lines[0]}", ()

@@ -216,11 +216,13 @@ def test_an_answer_of_another_shape_is_no_traceback(gateway: FakeGateway, client
     client.close()
 
 
-def test_a_refusal_by_something_else_has_at_least_its_status() -> None:
-    failure = refusal(Reply(502, {}, b"<html>Bad Gateway</html>"))
+@pytest.mark.parametrize("status", [403, 404, 502])
+@pytest.mark.parametrize("body", [b"<html>", b'{"detail": "Not Found"}', b""])
+def test_a_refusal_by_something_else_is_out_of_reach(status: int, body: bytes) -> None:
+    failure = refusal(Reply(status, {}, body))
 
-    assert failure.cause == "HTTP 502"
-    assert failure.exit == Exit.FAILED
+    assert f"HTTP {status}" in failure.cause
+    assert failure.exit == Exit.OUT_OF_REACH
 
 
 def test_a_ulid_is_one_and_later_ones_sort_later() -> None:

@@ -30,6 +30,7 @@ from tests.cli.support import CommandLine
         (("jobs", "list", "-o", "jsonpath="), "write it like jsonpath='{.items[*].id}'"),
         (("jobs", "list", "--progress", "loud"), "see `mllm --help`"),
         (("tokens", "list", "--watch"), "leave out --watch"),
+        (("tokens", "list", "--limit", "-1"), "0 is for all"),
         (("jobs", "list", "--as-of", "seq:1", "--watch"), "leave out --watch or --as-of"),
         (("jobs", "retry", JOB, "--timeout", "9s"), "add --wait or --watch"),
         (("runtime", "scale", "1", "--timeout", "9s"), "add --wait or --watch"),

@@ -4,6 +4,7 @@ Verbs are registered by the name of their module and imported when they are used
 costs what it needs and no more.
 """
 
+import errno
 import inspect
 import os
 import sys
@@ -22,6 +23,8 @@ from cyclopts import (
 )
 
 from cli.session import Options, Session
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 SYSTEM = Group("Running mllm", sort_key=1)
 NOUNS = Group("Working with it", sort_key=2)
@@ -127,9 +130,8 @@ def run(argv: Sequence[str]) -> int:
         return _misused(error)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # whoever read our output has gone; Python would complain once more while it shuts down
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has gone
+        _write_no_more()
         return 1
     except Exception as error:  # nobody above could do better than to say it in one line
         return _failed(error)
@@ -157,11 +159,22 @@ def _failed(error: Exception) -> int:
     from cli.complaints import complain, unexpected
     from cli.failures import Failure
 
+    if isinstance(error, OSError) and error.errno in FULL:
+        _write_no_more()
+        error = Failure(f"the output can not be written: {error.strerror}", "see where it goes to")
     return complain(error if isinstance(error, Failure) else unexpected(error))
+
+
+def _write_no_more() -> None:
+    """Python would complain once more, while it shuts down, of what is left to write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> int:
     """The console script."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # the shell closed it
+        print("error: stdout is closed\nremedy: send it to /dev/null", file=sys.stderr)
+        return 1
     for stream in (sys.stdout, sys.stderr):  # a terminal without Unicode shows a ? and no error
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

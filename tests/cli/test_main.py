@@ -131,6 +131,28 @@ def test_a_broken_pipe_is_no_traceback(gateway: FakeGateway) -> None:
     assert outcome.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("where", "cause"),
+    [
+        ("> /dev/full", "the output can not be written: No space left on device"),
+        (">&-", "stdout is closed"),
+    ],
+)
+@pytest.mark.parametrize("jobs", [1, 2000])
+def test_a_stdout_that_takes_nothing_is_a_failure(
+    gateway: FakeGateway, where: str, cause: str, jobs: int
+) -> None:
+    for number in range(jobs):
+        gateway.put(job_row(f"{number:026}"))
+
+    shell = f"{sys.executable} -m cli jobs list --limit 0 {where}"
+    outcome = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+
+    assert outcome.returncode == 1
+    assert outcome.stderr.splitlines()[0] == f"error: {cause}"
+    assert len(outcome.stderr.splitlines()) == 2
+
+
 def test_colours_are_for_terminals_only(gateway: FakeGateway, mllm: CommandLine) -> None:
     gateway.put(job_row(status="failed"))
 

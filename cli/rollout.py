@@ -1,5 +1,7 @@
 """`mllm rollout`: an activation under way, and what a verb does that has just asked for one."""
 
+import time
+
 from cyclopts import App
 from msgspec.structs import replace
 
@@ -18,6 +20,7 @@ from schemas.api.runtime import RuntimeAccepted, SlotRow, StatusRow
 from schemas.runtime import DEFAULT_SLOT
 
 MOST_SLOTS = 200
+POLL_SECONDS = 0.5
 
 app = App(name="rollout", help="Follow an activation.")
 
@@ -80,12 +83,36 @@ def follow_through(
     slot, id = accepted.slot, accepted.activation
     if not id:
         session.hint(f"{slot.slot} is so already: nothing needs to happen")
+    elif (patience.wait or watching) and id == slot.activation and not under_way(slot):
+        return _until_it_answers(session, slot, patience.deadline())
     elif patience.wait or watching:
         return to_the_end(session, begin(slot, id), patience.deadline(), shown=watching)
     elif under_way(slot) == id:
         session.hint(f"watch it: mllm rollout status {slot.slot}")
     session.printer.row(seen(session.gateway, slot), SLOTS)
     return 0
+
+
+def _until_it_answers(session: Session, slot: SlotRow, deadline: float | None) -> int:
+    """Print the slot once who is activated there answers, which may be starting anew just now.
+
+    Returns the exit code. Raises `Failure` when it does not, or time is up.
+    """
+    session.hint(f"{slot.model} is activated in {slot.slot} already")
+    while True:
+        now = seen(session.gateway, slot)
+        health = now.status.health if now.status is not None else "ready"  # nobody says otherwise
+        late = deadline is not None and time.monotonic() >= deadline
+        if health in ("ready", "degraded"):
+            session.printer.row(now, SLOTS)
+            return Exit.OK
+        if late or health in ("absent", "failed"):
+            raise Failure(
+                f"{slot.model} is to serve in {slot.slot}, and is {health}",
+                f"see why: mllm runtime diagnose {slot.slot}",
+                exit=Exit.TIMED_OUT if late else Exit.FAILED,
+            )
+        time.sleep(POLL_SECONDS)
 
 
 def to_the_end(session: Session, rollout: Rollout, deadline: float | None, *, shown: bool) -> int:

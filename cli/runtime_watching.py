@@ -39,7 +39,7 @@ def conclude(session: Session, rollout: Rollout) -> int:
     if rollout.outcome == "completed":
         return Exit.OK
     given_up = rollout.outcome == "rolledback"
-    stays = f"; {rollout.stays} serves on" if rollout.stays else ""
+    stays = f"; {rollout.stays} {_stays(rollout)}" if rollout.stays else ""
     message, lines = headed(rollout.message)
     why = f": {message}" if message else ""
     outcome = "was given up" if given_up else "failed"
@@ -51,6 +51,12 @@ def conclude(session: Session, rollout: Rollout) -> int:
         request_id=rollout.correlation,
         lines=lines,
     )
+
+
+def _stays(rollout: Rollout) -> str:
+    """What becomes of who served before: it was taken down for the candidate, or never left."""
+    passed = {phase.phase for phase in rollout.phases}
+    return "is brought back" if passed & {"stop", "switch"} else "serves on"
 
 
 def detached(session: Session, rollout: Rollout) -> int:

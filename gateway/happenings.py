@@ -92,7 +92,7 @@ def said(event: RuntimeEvent | StatusUpdated) -> str:
         case ActivationFailed(model=model, code=code, message=message):
             return f"{model} does not come to serve ({code}): {message}"
         case ActivationRolledBack(model=model):
-            return f"{model} serves on"
+            return f"{model} is to serve again, or still"
         case DeactivationStarted(model=model, by=by):
             return f"{model} is to stop, as {by} asks"
         case DeactivationCompleted(model=model):

@@ -155,6 +155,37 @@ async def test_what_serves_already_needs_nothing(mllm: Shell) -> None:
     assert again.out.splitlines()[1].split()[:3] == [SLOT, "serving", "llama"]
 
 
+@pytest.mark.parametrize(
+    ("health", "exit", "said"),
+    [("ready", 0, ""), ("failed", 1, "llama is to serve in active-llm, and is failed")],
+)
+async def test_what_starts_anew_is_waited_for_where_nothing_else_is_to_be_done(
+    mllm: Shell, health: Health, exit: int, said: str
+) -> None:
+    served = await mllm.rig.serve("llama")
+    await mllm.rig.say(RecordStatus(SLOT, SlotStatus("loading", "llama", served)))
+    waiting = await mllm.start("runtime", "activate", "llama", "--wait")
+    assert waiting.stderr is not None
+    assert b"is activated in active-llm already" in await waiting.stderr.readline()
+
+    await mllm.rig.say(RecordStatus(SLOT, SlotStatus(health, "llama", served)))
+
+    _, err = await waiting.communicate()
+    assert waiting.returncode == exit
+    assert said in err.decode()
+
+
+async def test_who_was_taken_down_for_a_candidate_is_said_to_be_brought_back(mllm: Shell) -> None:
+    await mllm.rig.serve("mistral")
+    doing = await mllm.start("runtime", "activate", "llama", "--wait")
+    id = await wanted(mllm)
+    await fly(mllm, id, "stop", "start")
+    await mllm.rig.say(FailActivation(SLOT, id, "engine_failed", "no memory", 700, "start"))
+    _, err = await doing.communicate()
+
+    assert b"failed: no memory; mistral is brought back\n" in err
+
+
 async def test_what_is_not_there_is_not_found(mllm: Shell) -> None:
     unknown = await mllm("runtime", "activate", "lama")
     assert (unknown.code, "did you mean 'llama'?" in unknown.err) == (3, True)

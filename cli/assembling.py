@@ -23,6 +23,7 @@ from commands.ordering import Orders
 from processors.job_logs import Logs
 from processors.live import Live
 from processors.secrets import FileSecrets, PostgresSecrets
+from processors.store import Store
 from projections.migrations import SchemaMismatch, check
 from schemas.log import EventLog
 from schemas.secrets import Secrets
@@ -97,6 +98,12 @@ def secrets_of(settings: Settings, pool: AsyncConnectionPool[Any]) -> Secrets:
     if not settings.secret_key and embedded(settings):
         return FileSecrets(settings.data_dir / "secrets")
     return PostgresSecrets(pool.connection, settings.secret_key)
+
+
+def store_of(settings: Settings) -> Store:
+    """The volume of this machine's weights, where log and database may be beside it."""
+    beside = (settings.data_dir,) if embedded(settings) else ()
+    return Store(settings.store, settings.weights_dir, settings.disk_reserve, beside)
 
 
 def embedded(settings: Settings) -> bool:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from cli.assembling import Parts
+from cli.assembling import Parts, store_of
 from gateway.ports import keyless
 from processors.driver import Driver
 from processors.inspection import World
@@ -17,7 +17,6 @@ from processors.process.life import Manners
 from processors.process.recipes import Recipes
 from processors.process.workloads import ProcessWorkloads
 from processors.process.world import ProcessWorld
-from processors.store import Store
 from schemas.live import Endpoint
 from schemas.workloads import Workloads
 
@@ -62,7 +61,7 @@ async def running(parts: Parts) -> AsyncGenerator[Running]:
 
 def _processes(parts: Parts) -> Running:
     settings = parts.settings
-    store = Store(settings.store, settings.weights_dir, settings.disk_reserve)
+    store = store_of(settings)
     manners = Manners(grace=settings.grace_seconds, backoff_cap=settings.restart_cap_seconds)
     recipes = Recipes(store, Engines(settings.engines), parts.secrets)
     return Running(

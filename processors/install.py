@@ -133,6 +133,7 @@ class InstallRunner:
             limits=self._limits(),
             progress=progress,
             say=attempt.note,
+            free=lambda directory: self._store.room(directory).free,
             xet=Xet() if self._connections.xet else None,
         )
         attempt.on_stop(lambda: fetcher.stop(attempt.stopping or "fenced"))

@@ -25,24 +25,6 @@ KEEP_FAILED = timedelta(days=7)
 logger = logging.getLogger(__name__)
 
 
-class Store(msgspec.Struct, frozen=True):
-    """One volume. `reserve` is how many bytes are always left free on it."""
-
-    name: str
-    weights: Path
-    reserve: int
-
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.weights)
-
-
-class Beats(Protocol):
-    """Where room is reported to."""
-
-    async def say_store(self, beat: StoreBeat) -> None: ...
-
-
 class Room(NamedTuple):
     """Bytes of a file system."""
 
@@ -50,9 +32,32 @@ class Room(NamedTuple):
     free: int
 
 
-def room_on(path: Path) -> Room:
-    usage = shutil.disk_usage(path)
-    return Room(usage.total, usage.free)
+class Store(msgspec.Struct, frozen=True):
+    """One volume. `reserve` is how many bytes are always left free on it, and `beside` it where the
+    log and the database are, if that is on this machine."""
+
+    name: str
+    weights: Path
+    reserve: int
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.weights)
+
+    def room(self, directory: Path) -> Room:
+        """The file system of `directory`, for weights. It is as good as full while another one has
+        less than the reserve left, for whatever is done with weights is written down there."""
+        usage = shutil.disk_usage(directory)
+        others = (shutil.disk_usage(other).free for other in self.beside)
+        short = (free for free in others if free < self.reserve)
+        return Room(usage.total, min((usage.free, *short)))
+
+
+class Beats(Protocol):
+    """Where room is reported to."""
+
+    async def say_store(self, beat: StoreBeat) -> None: ...
 
 
 class Partial(NamedTuple):
@@ -66,8 +71,8 @@ class Partial(NamedTuple):
 class StoreKeeper:
     """Says how much room there is, and sweeps away what no job will come back for.
 
-    `room` tells the total and the free bytes of a file system. One that does not answer, as a
-    network's may not, holds up this keeper, and one thread, and nobody else.
+    `room` is the store's own, unless said. A file system that does not answer, as a network's may
+    not, holds up this keeper, and one thread, and nobody else.
     """
 
     def __init__(
@@ -76,13 +81,13 @@ class StoreKeeper:
         worker: str,
         beats: Beats,
         look: Look,
-        room: Callable[[Path], Room] = room_on,
+        room: Callable[[Path], Room] | None = None,
     ) -> None:
         self._store = store
         self._worker = worker
         self._beats = beats
         self._look = look
-        self._room = room
+        self._room = room or store.room
 
     async def run(self) -> None:
         """Keep the store, for ever."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Error as PostgresError
 
-from cli.assembling import Parts, assemble
+from cli.assembling import Parts, assemble, store_of
 from cli.failures import Misused
 from cli.roles.choosing import chosen
 from cli.roles.leaving import told, until
@@ -56,7 +56,7 @@ async def serve(settings: Settings, only: Sequence[str]) -> None:
         if "watchdog" in wanted:
             work.append(_watchdog(parts, dispatcher).run(settings.watchdog_seconds))
         if "worker" in wanted:
-            store = Store(settings.store, settings.weights_dir, settings.disk_reserve)
+            store = store_of(settings)
             workers += [await _worker(parts, kind, store) for kind in CLASSES]
             work.append(StoreKeeper(store, name(), parts.live, Jobs(parts.log)).run())
             work += [worker.run() for worker in workers]

@@ -140,6 +140,16 @@ async def test_a_sweep_leaves_the_trash_where_others_are_about_to_put_something(
     assert layout.trash.stat().st_ino == inode
 
 
+def test_a_volume_is_as_good_as_full_while_the_log_has_less_than_the_reserve(
+    tmp_path: Path,
+) -> None:
+    full = Path("/proc")  # a file system without any room
+
+    assert Store("default", tmp_path, 1).room(tmp_path).free > 0
+    assert Store("default", tmp_path, 1, beside=(full,)).room(tmp_path).free == 0
+    assert Store("default", tmp_path, 0, beside=(full,)).room(tmp_path).free > 0
+
+
 async def test_a_volume_that_does_not_answer_holds_up_nobody_else(tmp_path: Path) -> None:
     asked, answers, beats = threading.Event(), threading.Event(), Beats()
 

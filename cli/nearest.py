@@ -38,5 +38,7 @@ def _nearest(gateway: Gateway, model: str) -> str:
         rows = gateway.rows("/models", _Names).rows
     except Failure:
         return ""
-    names = [name for row in rows for name in (row.id, *row.aliases)]
-    return next(iter(difflib.get_close_matches(model, names, n=1, cutoff=0.6)), "")
+    meant = {name: row.id for row in rows for name in (row.id, *row.aliases)}
+    if model in meant:  # where only an id will do
+        return meant[model] if meant[model] != model else ""
+    return next(iter(difflib.get_close_matches(model, meant, n=1, cutoff=0.6)), "")

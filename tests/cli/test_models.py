@@ -521,6 +521,18 @@ async def test_deleting_asks_and_what_serves_stays(mllm: Terminal) -> None:
     await mllm.models("other")
 
 
+async def test_whoever_names_an_alias_where_an_id_is_needed_is_told_the_id(
+    mllm: Terminal,
+) -> None:
+    position = await mllm.rig.register("small", aliases=("chat",))
+    await mllm.rig.get("/models", min_sequence=position)
+
+    outcome = await mllm("models", "delete", "chat", "--yes")
+
+    assert outcome.code == 3
+    assert "remedy: did you mean 'small'?" in outcome.err
+
+
 async def test_another_name_is_given_and_taken_away(mllm: Terminal) -> None:
     await mllm.rig.register("small")
 

@@ -177,7 +177,9 @@ def text(change: Change) -> str:
 
 
 def watch(session: Session, wanted: Wanted) -> None:
-    """Apply, and again whenever a file changes, for ever; what fails is told, and tried again."""
+    """Apply, and again whenever a file changes, for ever; what fails is told, and tried again.
+
+    A place that is gone is such a failure: nothing is pruned for it."""
     stamp: object = None
     told: set[str] = set()
     again = 0.0
@@ -205,9 +207,12 @@ def _pass(session: Session, wanted: Wanted, *, quietly: bool) -> Sequence[Failur
         return [failure]
 
 
-def _stamp(place: str) -> Sequence[tuple[str, int, int]]:
-    """What changes when a file does."""
-    return [stamp for file in files_of(place) for stamp in _stamp_of(file)]
+def _stamp(place: str) -> object:
+    """What changes when a file does, and when nothing can be seen of them for a while."""
+    try:
+        return [stamp for file in files_of(place) for stamp in _stamp_of(file)]
+    except Failure as failure:
+        return failure.cause
 
 
 def _stamp_of(file: Path) -> Iterator[tuple[str, int, int]]:

@@ -61,20 +61,32 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+def existing(place: str) -> Path:
+    """Raises `Misused` when there is no such place."""
+    if not os.path.exists(place):
+        raise Misused(f"there is no file or directory {place}")
+    return Path(place)
+
+
 def files_of(place: str) -> list[Path]:
     """The file that `place` is; or, of a directory, the manifests in it and below, in order.
 
-    What is hidden, as .git is, is left out. Raises `Misused` when there is no such place.
+    What is hidden, as .git is, is left out. Raises `Misused` when there is no such place, and
+    `Failure` when a part of it can not be read: what is in there is not known to be gone.
     """
-    path = Path(place)
-    if not path.exists():
-        raise Misused(f"there is no file or directory {place}")
+    path = existing(place)
     if not path.is_dir():
         return [path]
-    return sorted(_below(path))
+    try:
+        return sorted(_below(path))
+    except OSError as error:
+        raise Failure(f"{error.filename} can not be read: {_reason(error)}") from error
 
 
 def _below(directory: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
     for at, inner, names in os.walk(directory):
         inner[:] = [name for name in inner if not name.startswith(".")]
         for name in names:

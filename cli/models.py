@@ -248,7 +248,8 @@ def apply(
     Parameters
     ----------
     prune
-        Delete the models that this directory brought before, and has no more.
+        Delete the models that this directory brought before, and has no more. A directory that
+        can not be read, or is gone, is not an empty one.
     source
         What the directory is called on the label mllm/source of its models; its own name, unless
         said.

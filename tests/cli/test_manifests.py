@@ -1,12 +1,13 @@
 """Manifests in files that somebody else wrote, perhaps to keep us busy."""
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from cli.failures import Failure
-from cli.manifests import documents, read_all
+from cli.manifests import documents, files_of, read_all
 
 LEVELS = range(40)
 ALIASES = "\n".join(f"- &a{n + 1} [*a{n}, *a{n}]" for n in LEVELS)
@@ -40,3 +41,15 @@ def test_a_list_of_manifests_is_read_as_its_entries(tmp_path: Path) -> None:
     file.write_text("items:\n- {id: a, weights: {target: x}}\n- {id: b, weights: {target: x}}\n")
 
     assert [one.manifest.id for one in read_all(documents(str(file)))] == ["a", "b"]
+
+
+def test_a_directory_that_can_not_be_read_whole_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(17):  # a path that is too long, which stops even root
+        os.mkdir("x" * 250)
+        os.chdir("x" * 250)
+
+    with pytest.raises(Failure, match="can not be read: file name too long"):
+        files_of(str(tmp_path))

@@ -1,6 +1,7 @@
 """Models from a terminal, against the gateway itself, on real NATS and Postgres."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from textwrap import dedent
@@ -230,6 +231,34 @@ async def test_a_directory_that_is_watched_is_applied_whenever_it_changes(
     assert await said(watching.stdout) == "model/small pruned"
     watching.terminate()
     await watching.wait()
+
+
+async def test_a_watched_directory_that_is_gone_for_a_while_is_waited_for_and_nothing_is_pruned(
+    mllm: Terminal, models: Path
+) -> None:
+    away = models.with_name("away")
+    shell = Shell(mllm.rig, models.parent)
+    watching = await shell.start("models", "apply", "-f", str(models), "--prune", "--watch")
+    assert watching.stdout is not None
+    assert watching.stderr is not None
+
+    async def said(stream: asyncio.StreamReader) -> str:
+        return (await asyncio.wait_for(stream.readline(), 30)).decode().rstrip()
+
+    assert (await said(watching.stderr)).startswith(f"watching {models}")
+    await mllm.models("other", "small")
+    os.rename(models, away)
+    assert await said(watching.stderr) == f"error: there is no file or directory {models}"
+    (away / "small.yaml").write_text(f"{SMALL}license: mit\n")
+    os.rename(away, models)
+    assert [await said(watching.stdout) for _ in range(3)] == [
+        "model/other created",
+        "model/small created",
+        "model/small configured",
+    ]
+    watching.terminate()
+    out, err = await watching.communicate()
+    assert (out, err) == (b"", b"")
 
 
 async def test_manifests_come_in_from_stdin(mllm: Terminal, tmp_path: Path) -> None:

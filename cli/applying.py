@@ -15,17 +15,9 @@ from cli.client import Gateway, segment
 from cli.complaints import complain
 from cli.exits import Exit
 from cli.failures import Failure, Misused, OutOfReach
-from cli.manifests import (
-    SOURCE,
-    Read,
-    documents,
-    files_of,
-    labelled,
-    read_all,
-    refuse_twice,
-    source_of,
-)
+from cli.manifests import Read, documents, files_of, read_all, refuse_twice
 from cli.session import Session
+from cli.sources import SOURCE, labelled, source_of
 from cli.tables import Column, View, printable
 from schemas.api.models import Applied, Deleted, ModelDetail
 from schemas.checks import Check
@@ -132,11 +124,9 @@ def about(model: str, failure: Failure) -> Failure:
 
 
 def from_source(gateway: Gateway, manifest: Manifest, source: str) -> Manifest:
-    """The manifest with the label that says where it comes from; from no directory, with the one
-    that its model has already."""
-    if SOURCE in manifest.labels:
-        return manifest
-    if not source:
+    """The manifest with the label that says where it comes from, whatever it was printed with; from
+    no directory, with its own, or the one that its model has already."""
+    if not source and SOURCE not in manifest.labels:
         registered = find(gateway, manifest.id)
         source = registered.labels.get(SOURCE, "") if registered else ""
     return labelled(manifest, source)

@@ -1,7 +1,6 @@
 """Manifests in files: found, decoded, and written as YAML."""
 
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,13 +17,8 @@ from schemas.message import Rejected
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
-SOURCE = "mllm/source"
-"""The label that says from which directory a model was applied."""
-
 MOST_FIELDS = 10_000
 """Of a mapping: merging one into another and again doubles it each time."""
-
-NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class Document(NamedTuple):
@@ -87,7 +81,7 @@ def _below(directory: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise error
 
-    for at, inner, names in os.walk(directory):
+    for at, inner, names in os.walk(directory, onerror=refuse):
         inner[:] = [name for name in inner if not name.startswith(".")]
         for name in names:
             if Path(name).suffix in SUFFIXES and not name.startswith("."):
@@ -181,21 +175,6 @@ def refuse_twice(read: Iterable[Read]) -> None:
                 f"{manifest.id} is in {first[manifest.id]} and in {where}", "keep one of them"
             )
         first[manifest.id] = where
-
-
-def source_of(place: str) -> str:
-    """What a directory is called in labels; empty for what is none."""
-    if place == STDIN or not Path(place).is_dir():
-        return ""
-    name = NOT_IN_LABELS.sub("-", Path(place).resolve().name)[:63].strip("._-")
-    return name or "root"
-
-
-def labelled(manifest: Manifest, source: str) -> Manifest:
-    """The manifest with where it came from, if that is a directory."""
-    if not source:
-        return manifest
-    return msgspec.structs.replace(manifest, labels={**manifest.labels, SOURCE: source})
 
 
 def text_of(plain: Mapping[str, Any]) -> str:

@@ -251,8 +251,9 @@ def apply(
         Delete the models that this directory brought before, and has no more. A directory that
         can not be read, or is gone, is not an empty one.
     source
-        What the directory is called on the label mllm/source of its models; its own name, unless
-        said.
+        What the directory is called on the label mllm/source of its models. Unless said, that is
+        made of a git checkout's remote and the place in it, the same wherever it is checked out;
+        of any other directory's machine and path.
     dry_run
         Only say what would be changed.
     """

@@ -124,6 +124,45 @@ async def test_a_directory_is_applied_whole_and_pruned_of_what_it_has_no_more(
     await mllm.models("elsewhere", "other")
 
 
+async def test_nothing_is_pruned_that_another_directory_of_that_name_brought(
+    mllm: Terminal, models: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "elsewhere" / models.name
+    other.mkdir(parents=True)
+    (other / "mine.yaml").write_text(SMALL.replace("small", "mine"))
+    await mllm("models", "apply", "-f", str(models))
+    await mllm.models("other", "small")
+
+    outcome = await mllm("models", "apply", "-f", str(other), "--prune")
+
+    assert outcome.out == "model/mine created\n"
+    await mllm.models("mine", "other", "small")
+
+
+async def test_a_manifest_that_was_printed_is_of_the_directory_it_is_put_in(
+    mllm: Terminal, models: Path, tmp_path: Path
+) -> None:
+    await mllm("models", "apply", "-f", str(models))
+    await mllm.models("other", "small")
+    other = tmp_path / "team-b"
+    other.mkdir()
+    printed = await mllm("models", "get", "small", "-o", "yaml")
+    (other / "small.yaml").write_text(printed.out)
+
+    await mllm("models", "apply", "-f", str(other))
+    (models / "small.yaml").unlink()
+    pruned = await mllm("models", "apply", "-f", str(models), "--prune")
+
+    assert pruned.out == "model/other unchanged\n"
+
+
+async def test_a_place_that_does_not_exist_is_said_to(mllm: Terminal) -> None:
+    outcome = await mllm("models", "apply", "-f", "nosuchdir", "--prune")
+
+    assert outcome.code == 2
+    assert "there is no file or directory nosuchdir" in outcome.err
+
+
 async def test_what_still_serves_is_not_pruned_and_all_else_is_done(
     mllm: Terminal, models: Path
 ) -> None:

@@ -14,6 +14,7 @@ from cli.failures import Failure, Misused
 from schemas.manifest import Manifest
 from schemas.manifest_reading import read_manifest, written
 from schemas.message import Rejected
+from schemas.strict_json import read_json
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
@@ -105,7 +106,7 @@ def documents(place: str) -> list[Document]:
 
 def _of_file(path: Path) -> list[Document]:
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8-sig")  # editors may begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{path} can not be read: {_reason(error)}") from error
     return _decoded(str(path), text, as_json=path.suffix == ".json")
@@ -113,8 +114,8 @@ def _of_file(path: Path) -> list[Document]:
 
 def _decoded(where: str, text: str, *, as_json: bool) -> list[Document]:
     try:
-        found = [msgspec.json.decode(text)] if as_json else list(yaml.load_all(text, Loader))
-    except (yaml.YAMLError, msgspec.DecodeError, ValueError, RecursionError) as error:
+        found = [read_json(text)] if as_json else list(yaml.load_all(text, Loader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise Failure(f"{where} is not {'JSON' if as_json else 'YAML'}: {_at(error)}") from error
     said = [one for data in found for one in _listed(data) if one is not None]
     if len(said) == 1:

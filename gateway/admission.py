@@ -23,6 +23,7 @@ from gateway.caller import Caller
 from gateway.media_types import JSON
 from schemas.message import Rejected
 from schemas.names import ALL, SYSTEM, is_namespace
+from schemas.strict_json import read_json
 from schemas.token import Scope
 
 PUBLIC = frozenset({"/", "/health", "/healthz", "/readyz"})
@@ -175,3 +176,7 @@ async def _refuse_bad_body(request: AnyRequest, handler: HTTPRouteHandler) -> No
         raise Rejected("invalid", "the body is not valid", errors=[_told(error)]) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected("invalid", "the body is not JSON") from error
+    try:
+        read_json(body)
+    except (ValueError, RecursionError) as error:
+        raise Rejected("invalid", "the body is not valid", errors=[str(error)]) from error

@@ -36,6 +36,32 @@ def test_a_file_that_means_harm_is_refused_soon(tmp_path: Path, text: str) -> No
     assert time.process_time() - begun < 10
 
 
+@pytest.mark.parametrize("name", ["model.json", "model.yaml"])
+def test_a_field_that_is_there_twice_is_an_error_in_any_form(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text('{"id": "a", "weights": {"target": "x", "target": "y"}}')
+
+    with pytest.raises(Failure, match="target is there more than once"):
+        documents(str(file))
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.yaml"])
+def test_a_byte_order_mark_is_part_of_no_manifest(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text('{"id": "a", "weights": {"target": "x"}}', "utf-8-sig")
+
+    assert [one.manifest.id for one in read_all(documents(str(file)))] == ["a"]
+
+
+@pytest.mark.parametrize("text", ["{", '{"id": NaN}', "[" * 100_000], ids=["cut", "NaN", "deep"])
+def test_what_is_not_json_is_said_not_to_be(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "model.json"
+    file.write_text(text)
+
+    with pytest.raises(Failure, match="is not JSON"):
+        documents(str(file))
+
+
 def test_a_list_of_manifests_is_read_as_its_entries(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text("items:\n- {id: a, weights: {target: x}}\n- {id: b, weights: {target: x}}\n")

@@ -1,6 +1,7 @@
 """The catalog over HTTP: manifests applied, found, compared, written and taken away."""
 
 import msgspec
+import pytest
 import yaml
 
 from schemas.api.models import Applied, DiffAnswer
@@ -255,6 +256,19 @@ async def test_a_slip_of_the_pen_hides_no_other_check(gate: Rig) -> None:
 
     assert [check["name"] for check in answer.json()["checks"]] == ["schema", "schema", "weights"]
     assert answer.json()["valid"] is False
+
+
+@pytest.mark.parametrize("path", ["/catalog/validate", "/catalog/diff", "/models/small"])
+async def test_a_field_that_is_there_twice_is_refused(gate: Rig, path: str) -> None:
+    manifest = '{"id": "small", "weights": {"target": "a", "target": "b"}}'
+    body = manifest if path == "/models/small" else f'{{"manifest": {manifest}}}'
+    method = "PUT" if path == "/models/small" else "POST"
+
+    headers = {"Content-Type": "application/json"}
+    answer = await gate.ask(method, path, content=body, headers=headers)
+
+    assert (answer.status_code, problem(answer)) == (400, "invalid")
+    assert answer.json()["errors"] == ["target is there more than once"]
 
 
 async def test_a_preview_shows_what_would_be_started(gate: Rig) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from commands import runtime, status
-from commands.cataloging import Catalog
 from commands.decider import granted
+from commands.finding import Finder
 from commands.looking import seen_slot, slot_history
 from commands.references import References, Use, elapsed, model_gone, registered
 from commands.weights import Installed, refuse_corrupted
@@ -44,7 +44,7 @@ class Activations:
         self._log = log
         self._dispatch = dispatch
         self._inspector = inspector
-        self._catalog = Catalog(log, dispatch)
+        self._finder = Finder(log)
         self._references = References(log, dispatch)
 
     async def activate(self, wish: Wish, context: Context) -> Outcome:
@@ -57,7 +57,7 @@ class Activations:
         history = await slot_history(self._log, context.namespace, wish.slot)
         if done := granted(history, context):
             return Outcome(history, done)
-        known = await self._catalog.find(context.namespace, wish.model)
+        known = await self._finder.find(context.namespace, wish.model)
         slot = runtime.decider.state(history)
         installed = await self._installed(known.manifest, context)
         gone = await self._is_gone(slot.current, wish.slot, context)

@@ -13,10 +13,13 @@ from schemas.names import name_id
 class Alias:
     """An empty `model` is nothing."""
 
+    name: str = ""
     model: str = ""
 
 
 def decide(alias: Alias, command: AliasCommand) -> Sequence[AliasEvent]:
+    if command.before is not None and command.before != alias.model:
+        return []
     if command.model is None and not alias.model:
         raise Rejected("not_found", f"alias {command.alias} means nothing")
     if command.model == alias.model:
@@ -25,7 +28,7 @@ def decide(alias: Alias, command: AliasCommand) -> Sequence[AliasEvent]:
 
 
 def evolve(_: Alias, event: AliasEvent) -> Alias:
-    return Alias(event.model)
+    return Alias(event.alias, event.model)
 
 
 decider = Decider(AGGREGATE, Alias(), decide, evolve, lambda command: name_id(command.alias))

@@ -4,26 +4,26 @@ A model's weights are asked first: relying on them begins before its manifest is
 ends before it is deleted, which is where a model that is active somewhere is refused.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from commands import alias as aliases
 from commands import model as models
 from commands.decider import granted
+from commands.finding import Finder
+from commands.looking import Directory
 from commands.references import References, Use, registered
-from commands.steps import step
+from commands.steps import anew, step
 from schemas.alias import SetAlias
 from schemas.catalog import ModelChange
-from schemas.log import Commit, Dispatch, EventLog, Outcome, Stream
+from schemas.log import Commit, Dispatch, EventLog, Outcome
 from schemas.manifest import Manifest
 from schemas.message import Context, Rejected
 from schemas.model import (
     DeleteModel,
     ModelRegistered,
     ModelUpdated,
-    Registered,
     RegisterModel,
 )
-from schemas.names import name_id
 from schemas.weights_users import slot_user, user_of_model
 
 OTHER = "choose another name"
@@ -31,11 +31,12 @@ OTHER = "choose another name"
 
 class Catalog:
     """Every method is idempotent by its context's command id, and raises `LogUnavailable` and
-    `Rejected`."""
+    `Rejected`. `directory` knows which aliases there are."""
 
-    def __init__(self, log: EventLog, dispatch: Dispatch) -> None:
-        self._log = log
+    def __init__(self, log: EventLog, dispatch: Dispatch, directory: Directory) -> None:
         self._dispatch = dispatch
+        self._directory = directory
+        self._finder = Finder(log)
         self._references = References(log, dispatch)
 
     async def apply(self, manifest: Manifest, context: Context) -> ModelChange:
@@ -51,20 +52,28 @@ class Catalog:
         except Rejected:
             await self._references.match_model(manifest.id, manifest.weights.name, context)
             raise
-        position = outcome.position
-        for alias, to in _renamings(manifest, outcome).items():
-            position = max(position, await self._rename(alias, manifest.id, to, context))
+        renamed = [
+            await self._dispatch(command, step(context, f"alias-{command.alias}"))
+            for command in _renamings(manifest, outcome)
+        ]
+        await self._forget(manifest.id, _aliases(manifest), context)
         for target in _targets(outcome.history):
             await self._references.match_model(manifest.id, target, context)
-        return _change(outcome, position)
+        return _change(outcome, renamed)
 
     async def delete(self, model: str, context: Context) -> Outcome:
-        """Raises `Rejected`: `not_found`; `conflict` while the model is active, with the slots."""
+        """Take a model away, and every alias that means it.
+
+        Raises `Rejected`: `not_found`; `conflict` while the model is active, with the slots.
+        """
         history = await self._references.model(context.namespace, model)
-        if done := granted(history, context):
-            return Outcome(history, done)
-        known = registered(history)
-        if known is None:
+        done = granted(history, context)
+        outcome = Outcome(history, done) if done else await self._delete(model, history, context)
+        await self._forget(model, await self._names(model, context), context)
+        return outcome
+
+    async def _delete(self, model: str, history: Sequence[Commit], context: Context) -> Outcome:
+        if registered(history) is None:
             raise Rejected("not_found", f"no model {model}")
         relied = _targets(history)
         try:
@@ -75,8 +84,6 @@ class Catalog:
             await self._match(model, relied, context)
             raise
         await self._match(model, relied, context)
-        for alias in _aliases(known.manifest):
-            await self._rename(alias, model, None, context)
         return outcome
 
     async def alias(self, alias: str, model: str | None, context: Context) -> Outcome:
@@ -86,34 +93,41 @@ class Catalog:
         """
         if model is not None:
             await self._refuse_own_name(alias, context)
-            if registered(await self._references.model(context.namespace, model)) is None:
+            if await self._finder.model(context.namespace, model) is None:
                 raise Rejected("not_found", f"no model {model}")
-        return await self._dispatch(SetAlias(alias, model), context)
+        outcome = await self._dispatch(SetAlias(alias, model), context)
+        if model is not None:
+            await self._forget(model, [alias], context)
+        return outcome
 
-    async def find(self, namespace: str, name: str) -> Registered:
-        """The model with that id, or that the alias means. Raises `Rejected` with `not_found`."""
-        if known := registered(await self._references.model(namespace, name)):
-            return known
-        meant = await self._meaning(namespace, name)
-        if not meant:
-            raise Rejected("not_found", f"no model {name}")
-        if known := registered(await self._references.model(namespace, meant)):
-            return known
-        raise Rejected("not_found", f"{name} means {meant}, which is not in the catalog any more")
+    async def _names(self, model: str, context: Context) -> Sequence[str]:
+        """Every alias that means a model."""
+        ids = await self._directory.ids(aliases.decider.aggregate)
+        ours = [id for namespace, id in ids if namespace == context.namespace]
+        found = [await self._finder.alias(context.namespace, id) for id in ours]
+        return [alias.name for alias in found if alias.model == model]
+
+    async def _forget(self, model: str, names: Collection[str], context: Context) -> None:
+        """Let aliases of a model that is gone mean nothing: whoever deletes it looks for them after
+        that, and whoever names one looks for the model after that, so one of them finds it."""
+        if names and await self._finder.model(context.namespace, model) is None:
+            for name in names:
+                forget = SetAlias(name, None, before=model)
+                await self._dispatch(forget, anew(context, f"alias-{name}"))
 
     async def _refuse_names(self, manifest: Manifest, context: Context) -> None:
         """A name means one thing: a model, or an alias of one."""
         for alias in _aliases(manifest):
             await self._refuse_own_name(alias, context)
-        if registered(await self._references.model(context.namespace, manifest.id)) is None:
-            meant = await self._meaning(context.namespace, manifest.id)
-            if meant:
+        if await self._finder.model(context.namespace, manifest.id) is None:
+            meant = await self._finder.meaning(context.namespace, manifest.id)
+            if meant and await self._finder.model(context.namespace, meant) is not None:
                 raise Rejected(
                     "conflict", f"{manifest.id} is an alias of {meant}", model=meant, remedy=OTHER
                 )
 
     async def _refuse_own_name(self, alias: str, context: Context) -> None:
-        if registered(await self._references.model(context.namespace, alias)) is not None:
+        if await self._finder.model(context.namespace, alias) is not None:
             raise Rejected("conflict", f"{alias} is a model's own id", model=alias, remedy=OTHER)
 
     async def _rely(self, manifest: Manifest, context: Context) -> None:
@@ -128,23 +142,6 @@ class Catalog:
             if refusal.code != "not_found":
                 raise
 
-    async def _rename(self, alias: str, model: str, to: str | None, context: Context) -> int:
-        """Let an alias mean the model, or, if it does, nothing. The position reached."""
-        if to is None and await self._meaning(context.namespace, alias) != model:
-            return 0
-        try:
-            outcome = await self._dispatch(SetAlias(alias, to), step(context, f"alias-{alias}"))
-        except Rejected as refusal:
-            if refusal.code != "not_found":  # it means nothing already
-                raise
-            return 0
-        return outcome.position
-
-    async def _meaning(self, namespace: str, alias: str) -> str:
-        """The model that an alias means; empty when that is nothing."""
-        stream = Stream(namespace, aliases.decider.aggregate, name_id(alias))
-        return aliases.decider.state(await self._log.load(stream, fresh=True)).model
-
     async def _match(self, model: str, relied: Iterable[str], context: Context) -> None:
         """Let the weights know what has become of a model, and slots that were about to have it."""
         for target in relied:
@@ -155,24 +152,27 @@ class Catalog:
             await self._references.match_model(model, target, context)
 
 
-def _change(outcome: Outcome, position: int) -> ModelChange:
+def _change(outcome: Outcome, renamed: Sequence[Outcome]) -> ModelChange:
     types = outcome.commit.types if outcome.commit is not None else ()
     created = ModelRegistered.__struct_config__.tag in types
-    return ModelChange(outcome, created, outcome.commit is not None, position)
+    news = [one for one in (outcome, *renamed) if one.commit is not None]
+    position = max(one.position for one in (outcome, *news))
+    return ModelChange(outcome, created, bool(news), position)
 
 
 def _aliases(manifest: Manifest | None) -> frozenset[str]:
     return frozenset(manifest.aliases) - {manifest.id} if manifest is not None else frozenset()
 
 
-def _renamings(manifest: Manifest, outcome: Outcome) -> Mapping[str, str | None]:
-    """What the manifest's aliases are to mean, and those that only the one before it had."""
-    renamings: dict[str, str | None] = dict.fromkeys(_aliases(manifest), manifest.id)
+def _renamings(manifest: Manifest, outcome: Outcome) -> Iterator[SetAlias]:
+    """What makes the manifest's aliases mean it, and those nothing that only the one before had."""
+    now = _aliases(manifest)
+    for alias in sorted(now):
+        yield SetAlias(alias, manifest.id)
     if outcome.commit is not None:
         earlier = outcome.history[: outcome.history.index(outcome.commit)]
-        before = _aliases(models.decider.state(earlier).manifest)
-        renamings |= dict.fromkeys(before - renamings.keys())
-    return renamings
+        for alias in sorted(_aliases(models.decider.state(earlier).manifest) - now):
+            yield SetAlias(alias, None, before=manifest.id)
 
 
 def _targets(history: Sequence[Commit]) -> Sequence[str]:

@@ -12,10 +12,14 @@ AGGREGATE = "alias"
 
 
 class SetAlias(Command):
-    """Let `alias` mean `model` from now on, whatever it meant before; None is nothing."""
+    """Let `alias` mean `model` from now on, whatever it meant before; None is nothing.
+
+    With `before`, only if that is what it means until now.
+    """
 
     alias: ModelId
     model: ModelId | None
+    before: ModelId | None = None
 
 
 class AliasSet(Event, tag="model.alias.set"):

@@ -71,7 +71,7 @@ async def ports(parts: Parts, models: Running) -> Ports:
         log=parts.log,
         dispatch=parts.dispatch,
         orders=parts.orders,
-        catalog=Catalog(parts.log, parts.dispatch),
+        catalog=Catalog(parts.log, parts.dispatch, parts.jetstream),
         activations=Activations(parts.log, parts.dispatch, inspector),
         holdings=holdings,
         inspector=inspector,

@@ -89,7 +89,7 @@ class ModelVersion(Value):
 class Applied(Value):
     """What became of a manifest that was applied, or, `dry_run`, what would.
 
-    `created`: the model is new. `changed`: its manifest is not what it was.
+    `created`: the model is new. `changed`: its manifest, or one of its aliases, is not what it was.
     """
 
     model: ModelRow

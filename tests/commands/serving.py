@@ -1,6 +1,6 @@
 """A log with weights, models and slots on it, and what workers and the activator say there."""
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from itertools import product
 
@@ -11,6 +11,7 @@ from commands import weights
 from commands.activating import Activations
 from commands.cataloging import Catalog
 from commands.dispatch import Dispatcher
+from commands.finding import Finder
 from commands.flights import relies_on
 from commands.jetstream import JetStreamLog
 from commands.looking import SlotsOnLog
@@ -74,13 +75,24 @@ def refused(code: str, **details: object) -> Generator[None]:
     assert {name: caught.value.details.get(name) for name in details} == details
 
 
+def interrupted(world: "World", before: Callable[[Command], Awaitable[None]]) -> Dispatch:
+    """Carries out commands, each after something else may have happened."""
+
+    async def dispatch(command: Command, context: Context) -> Outcome:
+        await before(command)
+        return await world.dispatch(command, context)
+
+    return dispatch
+
+
 class World:
     """`dispatch`, unless said, is what carries out everything that is asked here."""
 
     def __init__(self, log: MemoryLog | JetStreamLog, dispatch: Dispatch | None = None) -> None:
         self.log = log
         self.dispatch = dispatch or Dispatcher(log)
-        self.catalog = Catalog(log, self.dispatch)
+        self.catalog = Catalog(log, self.dispatch, log)
+        self.finder = Finder(log)
         self.activations = Activations(log, self.dispatch)
         self.mending = Mending(log, self.dispatch, log)
         self.slots = SlotsOnLog(log, log)

@@ -1,7 +1,5 @@
 """Requests about slots: a slot relies on weights before they serve, and lets go after."""
 
-from collections.abc import Awaitable, Callable
-
 import msgspec
 import pytest
 
@@ -9,9 +7,8 @@ from commands.activating import Activations
 from commands.cataloging import Catalog
 from schemas.checks import Capacity, Check, Holder
 from schemas.job import InstallSpec
-from schemas.log import Dispatch, Outcome
 from schemas.manifest import Manifest
-from schemas.message import Command, Context
+from schemas.message import Command
 from schemas.model import DeleteModel
 from schemas.runtime import (
     ActivateModel,
@@ -25,7 +22,7 @@ from schemas.runtime import (
 )
 from schemas.status import Health, RecordStatus, SlotStatus
 from schemas.weights import RecordCorrupted, RecordInstalled, ReferenceWeights, ReserveWeights
-from tests.commands.serving import A1, A2, A3, J1, S, World, manifest, refused, wish
+from tests.commands.serving import A1, A2, A3, J1, S, World, interrupted, manifest, refused, wish
 from tests.contract.logs import context
 
 ONE, TWO = "org/one", "org/two"
@@ -41,7 +38,7 @@ async def test_a_slot_relies_on_the_weights_before_the_model_is_activated(servin
     assert outcome.position == await serving.log.end()
     flight = (await serving.slot()).flight
     assert flight is not None
-    found = await serving.catalog.find("default", "one")
+    found = await serving.finder.find("default", "one")
     served = flight.served
     assert (served.id, served.model, served.target, served.store) == (A1, "one", ONE, "s1")
     assert (served.manifest, served.version) == (found.manifest, found.version)
@@ -166,7 +163,9 @@ async def test_an_activation_that_slips_into_a_deletion_fails(serving: World) ->
         if isinstance(command, DeleteModel):
             await serving.activate(A1, "one")
 
-    await Catalog(serving.log, interrupted(serving, activated)).delete("one", context("c1"))
+    await Catalog(serving.log, interrupted(serving, activated), serving.log).delete(
+        "one", context("c1")
+    )
 
     assert "model.activation.failed" in await serving.types()
     assert await serving.slot() == SlotState(S, leaving=(await serving.slot()).leaving)
@@ -257,16 +256,6 @@ async def test_a_model_serves_in_several_slots(serving: World) -> None:
     await serving.leaves()
     with refused("conflict", slots=["side"]):
         await serving.catalog.delete("one", context("c1"))
-
-
-def interrupted(world: World, before: Callable[[Command], Awaitable[None]]) -> Dispatch:
-    """Carries out commands, each after something else may have happened."""
-
-    async def dispatch(command: Command, context: Context) -> Outcome:
-        await before(command)
-        return await world.dispatch(command, context)
-
-    return dispatch
 
 
 async def back(world: World, id: str = A3) -> None:

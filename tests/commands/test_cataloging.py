@@ -3,14 +3,17 @@
 import pytest
 
 from commands import alias as aliases
+from commands.cataloging import Catalog
+from schemas.alias import SetAlias
 from schemas.job import InstallSpec
-from schemas.log import Stream
+from schemas.log import LogUnavailable, Stream
 from schemas.manifest import EnvVar, Manifest
+from schemas.message import Command
 from schemas.model import RegisterModel
 from schemas.names import name_id
 from schemas.runtime import DeactivateSlot
 from schemas.weights import RecordInstalled, ReserveWeights
-from tests.commands.serving import A1, A2, J1, S, World, manifest, refused
+from tests.commands.serving import A1, A2, J1, S, World, interrupted, manifest, refused
 from tests.contract.logs import context
 
 T = "org/qwen"
@@ -45,7 +48,7 @@ async def test_another_manifest_is_the_next_version(serving: World) -> None:
     await serving.has("qwen")
     change = await serving.catalog.apply(manifest("qwen", description="Another."), context("c1"))
     assert (change.created, change.changed) == (False, True)
-    found = await serving.catalog.find("default", "qwen")
+    found = await serving.finder.find("default", "qwen")
     assert found.manifest.description == "Another."
     assert found.version == change.outcome.position
 
@@ -137,20 +140,89 @@ async def test_a_name_means_one_thing(serving: World) -> None:
 async def test_a_model_is_found_by_its_id_or_by_an_alias(serving: World) -> None:
     await serving.catalog.apply(manifest("qwen"), context("c1"))
     await serving.catalog.alias("chat", "qwen", context("c2"))
-    by_id = await serving.catalog.find("default", "qwen")
-    assert by_id == await serving.catalog.find("default", "chat")
+    by_id = await serving.finder.find("default", "qwen")
+    assert by_id == await serving.finder.find("default", "chat")
     assert (by_id.manifest, by_id.version) == (manifest("qwen"), 1)
     for namespace, name in (("default", "best"), ("other", "qwen")):
         with refused("not_found"):
-            await serving.catalog.find(namespace, name)
+            await serving.finder.find(namespace, name)
 
 
-async def test_an_alias_of_a_model_that_is_gone_finds_nothing(serving: World) -> None:
-    await serving.catalog.apply(manifest("qwen"), context("c1"))
-    await serving.catalog.alias("chat", "qwen", context("c2"))
+async def test_a_model_takes_every_alias_along_whoever_set_it(serving: World) -> None:
+    await serving.catalog.apply(manifest("qwen", aliases=("chat",)), context("c1"))
+    await serving.catalog.apply(manifest("llama"), context("c2"))
+    for alias, model in (("hand", "qwen"), ("best", "llama")):
+        await serving.catalog.alias(alias, model, serving.now())
+
     await serving.catalog.delete("qwen", context("c3"))
+
+    assert [await meaning(serving, alias) for alias in ("chat", "hand", "best")] == [
+        "",
+        "",
+        "llama",
+    ]
+    await serving.catalog.apply(manifest("hand"), context("c4"))
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_a_deletion_that_slips_in_before_an_alias_is_set_takes_it_along(
+    serving: World, by_hand: bool
+) -> None:
+    await serving.catalog.apply(manifest("qwen"), context("c1"))
+
+    async def deleted(command: Command) -> None:
+        if isinstance(command, SetAlias) and command.model:
+            await serving.catalog.delete("qwen", context("delete"))
+
+    late = Catalog(serving.log, interrupted(serving, deleted), serving.log)
+    if by_hand:
+        await late.alias("hand", "qwen", context("c2"))
+    else:
+        await late.apply(manifest("qwen", aliases=("hand",)), context("c2"))
+
+    assert await meaning(serving, "hand") == ""
+
+
+async def test_a_deletion_that_was_cut_short_is_finished_when_it_is_asked_for_again(
+    serving: World,
+) -> None:
+    await serving.catalog.apply(manifest("qwen", aliases=("chat",)), context("c1"))
+
+    async def crashed(command: Command) -> None:
+        if isinstance(command, SetAlias):
+            raise LogUnavailable("it is away")
+
+    with pytest.raises(LogUnavailable):
+        await Catalog(serving.log, interrupted(serving, crashed), serving.log).delete(
+            "qwen", context("c2")
+        )
+    await serving.catalog.delete("qwen", context("c2"))
+
+    assert await meaning(serving, "chat") == ""
+
+
+async def test_an_alias_that_a_crash_left_of_a_model_that_is_gone_is_nobodys(
+    serving: World,
+) -> None:
+    await serving.says(SetAlias("chat", "qwen"))
     with refused("not_found"):
-        await serving.catalog.find("default", "chat")
+        await serving.finder.find("default", "chat")
+
+    await serving.catalog.apply(manifest("chat"), context("c1"))
+
+    assert (await serving.finder.find("default", "chat")).manifest == manifest("chat")
+
+
+async def test_an_alias_that_moves_is_a_change(serving: World) -> None:
+    shared = manifest("qwen", aliases=("chat",))
+    await serving.catalog.apply(shared, context("c1"))
+    assert not (await serving.catalog.apply(shared, context("c2"))).changed
+    await serving.catalog.apply(manifest("llama", aliases=("chat",)), context("c3"))
+
+    change = await serving.catalog.apply(shared, context("c4"))
+
+    assert (change.created, change.changed, change.outcome.commit) == (False, True, None)
+    assert change.position == await serving.log.end()
 
 
 async def test_an_alias_is_set_once_and_cleared_once(serving: World) -> None:
@@ -223,4 +295,4 @@ async def test_a_model_that_a_crash_left_without_its_weights_is_deleted_all_the_
     await serving.says(RegisterModel(manifest("qwen")))
     await serving.catalog.delete("qwen", context("c1"))
     with refused("not_found"):
-        await serving.catalog.find("default", "qwen")
+        await serving.finder.find("default", "qwen")

@@ -80,6 +80,13 @@ def test_an_alias_is_cleared_once() -> None:
     clearing.and_then().when(SetAlias("chat", None)).then_rejected("not_found")
 
 
+def test_an_alias_is_cleared_of_one_meaning_and_no_other() -> None:
+    chat = given_alias(AliasSet("chat", "qwen"))
+    chat.when(SetAlias("chat", None, before="llama")).then_nothing()
+    chat.when(SetAlias("chat", None, before="qwen")).then(AliasSet("chat", "", "qwen"))
+    given_alias().when(SetAlias("chat", None, before="qwen")).then_nothing()
+
+
 def test_an_alias_that_means_nothing_is_not_cleared() -> None:
     given_alias().when(SetAlias("chat", None)).then_rejected("not_found")
 

@@ -111,7 +111,7 @@ class Rig:
         self.checks = Checks()
         self.advice = Advice()
         self.advisor: Advisor = self.advice
-        self.catalog = Catalog(self.log, self.dispatch)
+        self.catalog = Catalog(self.log, self.dispatch, self.log)
         self.activations = Activations(self.log, self.dispatch, self.checks)
         self.plans = Plans()
         self.live = Live(connection, LiveNames(prefix))

@@ -168,14 +168,14 @@ def errors_of(refusal: Rejected) -> tuple[str, ...]:
 
 
 def refuse_twice(read: Iterable[Read]) -> None:
-    """Raises `Misused` when two of them are of one model."""
+    """Raises `Misused` when two of them claim one name, be it as an id or as an alias."""
     first: dict[str, str] = {}
     for where, manifest in read:
-        if manifest.id in first:
-            raise Misused(
-                f"{manifest.id} is in {first[manifest.id]} and in {where}", "keep one of them"
-            )
-        first[manifest.id] = where
+        for name in (manifest.id, *manifest.aliases):
+            if name in first:
+                remedy = "a name means one model: keep one of them"
+                raise Misused(f"{name} is in {first[name]} and in {where}", remedy)
+            first[name] = where
 
 
 def text_of(plain: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.failures import Failure
-from cli.manifests import documents, files_of, read_all
+from cli.failures import Failure, Misused
+from cli.manifests import documents, files_of, read_all, refuse_twice
 
 LEVELS = range(40)
 ALIASES = "\n".join(f"- &a{n + 1} [*a{n}, *a{n}]" for n in LEVELS)
@@ -60,6 +60,15 @@ def test_what_is_not_json_is_said_not_to_be(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(Failure, match="is not JSON"):
         documents(str(file))
+
+
+@pytest.mark.parametrize("name", ["chat", "a"])
+def test_two_manifests_that_claim_one_alias_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.yaml").write_text("id: a\nweights: {target: x}\naliases: [chat]\n")
+    (tmp_path / "b.yaml").write_text(f"id: b\nweights: {{target: x}}\naliases: [{name}]\n")
+
+    with pytest.raises(Misused, match=rf"{name} is in .*/a.yaml and in .*/b.yaml"):
+        refuse_twice(read_all(documents(str(tmp_path))))
 
 
 def test_a_list_of_manifests_is_read_as_its_entries(tmp_path: Path) -> None:

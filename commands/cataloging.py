@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from commands import alias as aliases
 from commands import model as models
 from commands.decider import granted
+from commands.dispatch import Dispatcher
 from commands.finding import Finder
+from commands.imagining import ImaginedLog
 from commands.looking import Directory
 from commands.references import References, Use, registered
 from commands.steps import anew, step
@@ -34,6 +36,7 @@ class Catalog:
     `Rejected`. `directory` knows which aliases there are."""
 
     def __init__(self, log: EventLog, dispatch: Dispatch, directory: Directory) -> None:
+        self._log = log
         self._dispatch = dispatch
         self._directory = directory
         self._finder = Finder(log)
@@ -60,6 +63,14 @@ class Catalog:
         for target in _targets(outcome.history):
             await self._references.match_model(manifest.id, target, context)
         return _change(outcome, renamed)
+
+    async def foresee(self, manifest: Manifest, context: Context) -> ModelChange:
+        """What `apply` would make of it, and nothing of that: its commits have no position.
+
+        Raises `Rejected` as that does.
+        """
+        log = ImaginedLog(self._log)
+        return await Catalog(log, Dispatcher(log), self._directory).apply(manifest, context)
 
     async def delete(self, model: str, context: Context) -> Outcome:
         """Take a model away, and every alias that means it.

@@ -5,7 +5,7 @@ from litestar import Controller, post
 from litestar.params import JSONBody
 
 from gateway.admission import needs
-from gateway.caller import From
+from gateway.caller import Caller, From
 from gateway.differences import differences
 from gateway.generating import Known, generated, notes
 from gateway.ports import Handed, Ports
@@ -47,9 +47,9 @@ class Catalog(Controller):
         except Rejected as refusal:
             wrong = misunderstood(refusal)
             left = salvaged(data.manifest, [check.reason for check in wrong])
-            also = await ports.inspector.check(left, caller.namespace, slot=slot) if left else ()
-            return Validation(False, (*wrong, *(also or unchecked())))
-        checks = await ports.inspector.check(manifest, caller.namespace, slot=slot)
+            also = await _checks(ports, caller, left, slot) if left else unchecked()
+            return Validation(False, (*wrong, *also))
+        checks = await _checks(ports, caller, manifest, slot)
         capacity = await _capacity(ports, manifest, caller.namespace, slot)
         valid = all(check.outcome != "fail" for check in checks)
         return Validation(valid, (UNDERSTOOD, *checks), manifest, capacity)
@@ -94,6 +94,17 @@ def misunderstood(refusal: Rejected) -> tuple[Check, ...]:
     errors = msgspec.convert(refusal.details.get("errors", ()), tuple[str, ...])
     remedy = str(refusal.details.get("remedy", ""))
     return tuple(Check("schema", "fail", error, remedy) for error in errors or (str(refusal),))
+
+
+async def _checks(ports: Ports, caller: Caller, manifest: Manifest, slot: str) -> tuple[Check, ...]:
+    """Whether it could be registered, and then serve."""
+    registered = Check("catalog", "pass", "nothing keeps it from being registered")
+    try:
+        await ports.catalog.foresee(manifest, caller.context())
+    except Rejected as refusal:
+        remedy = str(refusal.details.get("remedy") or "")
+        registered = Check("catalog", "fail", str(refusal), remedy)
+    return (registered, *await ports.inspector.check(manifest, caller.namespace, slot=slot))
 
 
 async def _capacity(ports: Ports, manifest: Manifest, namespace: str, slot: str) -> Capacity | None:

@@ -91,8 +91,8 @@ async def _chosen(
 
 def whole(outcome: Outcome) -> ModelRow:
     """The model that a manifest which was applied made, whatever became of it since."""
-    last = outcome.commit.position if outcome.commit else outcome.position
-    row = models.fold.row_of(c for c in outcome.history if c.position <= last)
+    last = outcome.commit or outcome.history[-1]
+    row = models.fold.row_of(outcome.history[: outcome.history.index(last) + 1])
     assert row is not None, "a manifest that was applied is there"
     return row
 

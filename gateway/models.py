@@ -11,7 +11,7 @@ from litestar.types import ASGIApp
 
 from gateway import catalogued
 from gateway.admission import AnyRequest, needs
-from gateway.caller import Caller, From
+from gateway.caller import From
 from gateway.catalog import UNDERSTOOD
 from gateway.media_types import JSON, YAML
 from gateway.parameters import (
@@ -43,12 +43,10 @@ from schemas.api.models import (
 from schemas.api.problem import Page
 from schemas.api.runtime import StatusRow
 from schemas.facts import Facts
-from schemas.log import Stream, head, new_commit
 from schemas.manifest import LABEL_KEY, LABEL_NAME, Manifest
 from schemas.manifest_reading import read_manifest, written
 from schemas.message import Rejected
-from schemas.model import AGGREGATE, ModelRegistered, ModelUpdated
-from schemas.names import END, name_id
+from schemas.names import END
 
 LABELLED = LABEL_KEY.removesuffix("$" + END) + rf"(=({LABEL_NAME})?)?$" + END
 
@@ -192,12 +190,14 @@ class ModelRoutes(Controller):
         manifest = _of(id, read_manifest({"id": id} | data))
         checks = (UNDERSTOOD, *await ports.inspector.check(manifest, caller.namespace))
         if dry_run:
-            would = await _would(ports, caller, manifest)
-            return Response(msgspec.structs.replace(would, checks=checks))
-        change = await ports.catalog.apply(manifest, caller.context())
+            change = await ports.catalog.foresee(manifest, caller.context())
+            position = await ports.log.end()
+        else:
+            change = await ports.catalog.apply(manifest, caller.context())
+            position = change.position
         row = catalogued.whole(change.outcome)
-        applied = Applied(row, change.created, change.changed, checks, change.position)
-        return Response(applied, status_code=201 if change.created else 200)
+        applied = Applied(row, change.created, change.changed, checks, position, dry_run)
+        return Response(applied, status_code=201 if change.created and not dry_run else 200)
 
     @put("/{id:str}/aliases/{alias:str}", opt=needs("catalog:write"))
     async def name(self, id: ModelPath, alias: AliasPath, caller: From, ports: Handed) -> AliasSet:
@@ -226,21 +226,6 @@ def _of(id: str, manifest: Manifest) -> Manifest:
         text = f"the manifest is of {manifest.id}, and the path of {id}"
         raise Rejected("invalid_manifest", text, errors=[f"id: {text}"])
     return manifest
-
-
-async def _would(ports: Ports, caller: Caller, manifest: Manifest) -> Applied:
-    """What applying a manifest would make of its model. Its version would come with it."""
-    history = tuple(await Registry(ports.log).history(caller.namespace, manifest.id))
-    before = rows.fold.row_of(history)
-    if before is not None and before.manifest == manifest:
-        return Applied(before, False, False, (), before.position, dry_run=True)
-    said = ModelRegistered if before is None else ModelUpdated
-    event = said(manifest.id, manifest)
-    stream = Stream(caller.namespace, AGGREGATE, name_id(manifest.id))
-    commit = new_commit(head(history), stream, [event], caller.context())
-    row = rows.fold.row_of((*history, commit))
-    assert row is not None, "what registers a model makes a row"
-    return Applied(row, before is None, True, (), await ports.log.end(), dry_run=True)
 
 
 async def _facts(ports: Ports, namespace: str, manifest: Manifest) -> Facts:

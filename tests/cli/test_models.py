@@ -98,6 +98,20 @@ async def test_what_is_applied_is_created_then_unchanged_then_configured(
     assert again.out == "model/small\n"
 
 
+async def test_a_model_whose_alias_is_taken_back_is_configured(
+    mllm: Terminal, tmp_path: Path
+) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(f"{SMALL}aliases: [chat]\n")
+    await mllm("models", "apply", "-f", str(file))
+    await mllm.rig.register("other", aliases=("chat",))
+
+    dry = await mllm("models", "apply", "-f", str(file), "--dry-run")
+    assert dry.out == "model/small configured (dry run)\n"
+    assert (await mllm("models", "apply", "-f", str(file))).out == "model/small configured\n"
+    assert (await mllm("models", "apply", "-f", str(file))).out == "model/small unchanged\n"
+
+
 async def test_a_dry_run_changes_nothing(mllm: Terminal, models: Path) -> None:
     outcome = await mllm("models", "apply", "-f", str(models), "--dry-run")
 

@@ -238,6 +238,30 @@ async def test_an_alias_is_set_once_and_cleared_once(serving: World) -> None:
         await serving.catalog.alias("chat", "llama", context("c6"))
 
 
+async def test_what_is_foreseen_is_what_happens_and_nothing_of_it_does(serving: World) -> None:
+    await serving.install(T)
+    wanted = manifest("qwen", aliases=("chat",))
+    end = await serving.log.end()
+
+    foreseen = await serving.catalog.foresee(wanted, context("c1"))
+
+    assert await serving.log.end() == end
+    change = await serving.catalog.apply(wanted, context("c2"))
+    assert (foreseen.created, foreseen.changed) == (change.created, change.changed) == (True, True)
+    await serving.catalog.apply(manifest("llama", aliases=("chat",)), context("c3"))
+    taken_back = await serving.catalog.foresee(wanted, context("c4"))
+    assert (taken_back.created, taken_back.changed) == (False, True)
+    await serving.catalog.alias("chat", "qwen", context("c5"))
+    assert not (await serving.catalog.foresee(wanted, context("c6"))).changed
+
+
+async def test_weights_that_are_being_deleted_are_foreseen_to_refuse(serving: World) -> None:
+    await serving.install(T)
+    await serving.deleting(T)
+    with refused("conflict"):
+        await serving.catalog.foresee(manifest("qwen"), context("c1"))
+
+
 async def test_a_model_is_deleted_with_its_aliases_and_lets_go_of_its_weights(
     serving: World,
 ) -> None:

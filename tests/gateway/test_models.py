@@ -91,6 +91,28 @@ async def test_a_dry_run_says_what_would_be_and_does_nothing(gate: Rig) -> None:
     assert (next_["created"], next_["changed"]) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        (SMALL | {"aliases": ["big"]}, "big is a model's own id"),
+        (SMALL | {"id": "chat"}, "chat is an alias of big"),
+    ],
+)
+async def test_what_applying_refuses_a_dry_run_and_a_validation_refuse_too(
+    gate: Rig, manifest: dict[str, object], why: str
+) -> None:
+    await gate.register("big", aliases=("chat",))
+    path = f"/models/{manifest['id']}"
+
+    for query in ("", "?dryRun=true"):
+        answer = await gate.ask("PUT", path + query, json=manifest)
+        assert (answer.status_code, answer.json()["detail"]) == (409, why)
+    answer = await gate.ask("POST", "/catalog/validate", json={"manifest": manifest})
+    [check] = [one for one in answer.json()["checks"] if one["name"] == "catalog"]
+    assert (answer.json()["valid"], check["outcome"], check["reason"]) == (False, "fail", why)
+    assert check["remedy"]
+
+
 async def test_the_id_may_be_left_to_the_path_but_not_differ_from_it(gate: Rig) -> None:
     without = await gate.ask("PUT", "/models/small", json={"weights": {"target": "org/model"}})
     other = await gate.ask("PUT", "/models/other", json=SMALL)
@@ -242,11 +264,11 @@ async def test_all_checks_of_a_manifest_are_shown_whatever_came_of_them(gate: Ri
     wrong = await gate.ask("POST", "/catalog/validate", json={"manifest": none})
 
     assert (good["valid"], good["capacity"]["free"]) == (True, 4)
-    assert [check["name"] for check in good["checks"]] == ["schema", "weights"]
-    assert (bad["valid"], len(bad["checks"])) == (False, 3)
+    assert [check["name"] for check in good["checks"]] == ["schema", "catalog", "weights"]
+    assert (bad["valid"], len(bad["checks"])) == (False, 4)
     assert wrong.status_code == 200
     assert (wrong.json()["valid"], wrong.json()["manifest"]) == (False, None)
-    assert {check["name"] for check in wrong.json()["checks"]} == {"schema", *CHECKS}
+    assert {check["name"] for check in wrong.json()["checks"]} == {"schema", "catalog", *CHECKS}
     assert len(wrong.json()["checks"]) >= 2
 
 
@@ -254,7 +276,8 @@ async def test_a_slip_of_the_pen_hides_no_other_check(gate: Rig) -> None:
     manifest = SMALL | {"licence": "mit", "engine": {"tensorParalelSize": 2}}
     answer = await gate.ask("POST", "/catalog/validate", json={"manifest": manifest})
 
-    assert [check["name"] for check in answer.json()["checks"]] == ["schema", "schema", "weights"]
+    names = [check["name"] for check in answer.json()["checks"]]
+    assert names == ["schema", "schema", "catalog", "weights"]
     assert answer.json()["valid"] is False
 
 

@@ -5,7 +5,7 @@ mend everything at once. What the world that models run in has is the `World` po
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Protocol
 
 from processors.advice.architectures import support
@@ -200,27 +200,36 @@ async def _storage(world: World, holding: Holding | None, namespace: str) -> str
 
 
 async def _arguments(manifest: Manifest, holding: Holding | None) -> str:
+    found = list(_contradictions(manifest, holding))
+    reason, remedy = "; ".join(c.reason for c in found), "; ".join(c.remedy for c in found)
+    if any(contradiction.outcome == "fail" for contradiction in found):
+        raise Rejected("invalid", reason, remedy=remedy)
+    if found:
+        raise Warned(reason, remedy)
+    return "none that contradict each other, or the model"
+
+
+def _contradictions(manifest: Manifest, holding: Holding | None) -> Iterator[Check]:
     """What an engine would only refuse once it has started, if it said so at all."""
+    name = "arguments"
     told, facts = manifest.engine, holding.facts if holding else None
     asked, held = told.tensor_parallel_size * told.pipeline_parallel_size, manifest.resources.gpus
     if held and asked > held:
         text = f"parallel over {asked} GPUs, and {held} are asked for"
-        raise Rejected("invalid", text, remedy=f"resources.gpus: {asked}")
+        yield Check(name, "fail", text, f"resources.gpus: {asked}")
     if facts is not None and facts.heads and facts.heads % told.tensor_parallel_size:
         text = f"{facts.heads} heads can not be split {told.tensor_parallel_size} ways"
-        raise Rejected("invalid", text, remedy="choose a tensorParallelSize that divides them")
+        yield Check(name, "fail", text, "choose a tensorParallelSize that divides them")
     length = told.max_model_len
     if facts is not None and length and facts.context and length > facts.context:
         text = f"maxModelLen {length:,} is beyond the model's {facts.context:,} tokens"
         if manifest.runtime == LLAMACPP or facts.format == "gguf":
-            raise Warned(text, f"engine.maxModelLen: {facts.context}")
-        raise Rejected("invalid", text, remedy=f"engine.maxModelLen: {facts.context}")
+            yield Check(name, "warn", text, f"engine.maxModelLen: {facts.context}")
+        else:
+            yield Check(name, "fail", text, f"engine.maxModelLen: {facts.context}")
     if told.trust_remote_code:
-        raise Warned(
-            "trustRemoteCode lets the repository's own code run where the model runs",
-            "leave it out unless the architecture needs it",
-        )
-    return "none that contradict each other, or the model"
+        text = "trustRemoteCode lets the repository's own code run where the model runs"
+        yield Check(name, "warn", text, "leave it out unless the architecture needs it")
 
 
 def _why(error: Exception) -> str:

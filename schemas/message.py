@@ -1,6 +1,6 @@
 """The two kinds of message, and what surrounds a command. None of them knows how it travels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import dataclass_transform
 
@@ -55,3 +55,14 @@ class Rejected(Exception):
         super().__init__(message)
         self.code = code
         self.details: Mapping[str, object] = details
+
+
+def refuse_all(refusals: Iterable[Rejected]) -> None:
+    """Raise what there is as one: with the code and the facts of the first, the texts and the
+    remedies of all."""
+    found = list(refusals)
+    if found:
+        remedies = dict.fromkeys(str(one.details.get("remedy") or "") for one in found)
+        text, remedy = "; ".join(map(str, found)), "; ".join(filter(None, remedies))
+        details = {**found[0].details, "remedy": remedy}
+        raise Rejected(found[0].code, text, **details)

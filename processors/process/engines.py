@@ -10,7 +10,7 @@ import importlib.util
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +19,8 @@ from processors.process import llama_server
 from processors.process.weights import gguf_file, gguf_models
 from schemas.engine import EXTRA, LLAMACPP, PLACEHOLDER, VLLM, EngineTemplate, suited
 from schemas.facts import Format
-from schemas.manifest import Manifest
-from schemas.message import Rejected
+from schemas.manifest import EngineArguments, Manifest
+from schemas.message import Rejected, refuse_all
 
 HOST = "127.0.0.1"
 
@@ -130,8 +130,7 @@ def vllm_engine() -> EngineProgram:
 def llamacpp(serving: Serving) -> tuple[str, ...]:
     """llama.cpp's server, in a Python of its own."""
     manifest, engine = serving.manifest, serving.manifest.engine
-    if engine.kv_cache_dtype == "fp8":
-        raise _refused("llama.cpp has no fp8 cache", "say q8_0 for kvCacheDtype")
+    refuse_all(_wrong_for_llamacpp(engine))
     context = engine.max_model_len
     if context is not None and engine.max_num_seqs is not None:
         context *= engine.max_num_seqs  # llama.cpp divides it among the sequences
@@ -144,7 +143,6 @@ def llamacpp(serving: Serving) -> tuple[str, ...]:
         ("--cache-type-v", LLAMA_CACHE_TYPES.get(engine.kv_cache_dtype)),
         ("--split-mode", "row" if engine.tensor_parallel_size > 1 else None),
     )
-    _check_llamacpp_extra(engine.extra)
     where = ("--host", serving.host, "--port", serving.port)
     what = ("--model", str(serving.model), "--alias", manifest.id)
     server = (sys.executable, "-P", llama_server.__file__)
@@ -153,8 +151,7 @@ def llamacpp(serving: Serving) -> tuple[str, ...]:
 
 def vllm(serving: Serving) -> tuple[str, ...]:
     manifest, engine = serving.manifest, serving.manifest.engine
-    if engine.kv_cache_dtype in ("q8_0", "q4_0"):
-        raise _refused(f"vLLM has no {engine.kv_cache_dtype} cache", "say fp8 for kvCacheDtype")
+    refuse_all(_wrong_for_vllm(engine))
     flags = _flags(
         ("--tensor-parallel-size", engine.tensor_parallel_size),
         ("--pipeline-parallel-size", engine.pipeline_parallel_size),
@@ -166,9 +163,6 @@ def vllm(serving: Serving) -> tuple[str, ...]:
         ("--gpu-memory-utilization", engine.gpu_memory_utilization),
     )
     trust = ("--trust-remote-code",) if engine.trust_remote_code else ()
-    if engine.quantization.startswith("-"):
-        raise _refused(f"{engine.quantization} is no quantization", "name one, as in awq")
-    _check_vllm_extra(engine.extra)
     where = ("--host", serving.host, "--port", serving.port)
     what = ("serve", str(serving.model), "--served-model-name", manifest.id)
     return (_vllm_program() or VLLM, *what, *where, *flags, *trust, *engine.extra)
@@ -210,38 +204,42 @@ def _flags(*said: tuple[str, object | None]) -> tuple[str, ...]:
     return tuple(word for flag, value in said if value is not None for word in (flag, str(value)))
 
 
-def _check_llamacpp_extra(extra: Sequence[str]) -> None:
-    _check_extra(LLAMACPP, extra, llama_server.DECIDED)
+def _wrong_for_llamacpp(engine: EngineArguments) -> Iterator[Rejected]:
+    if engine.kv_cache_dtype == "fp8":
+        yield _refused("llama.cpp has no fp8 cache", "say q8_0 for kvCacheDtype")
+    reserved = [argument for argument in engine.extra if _means(argument, llama_server.DECIDED)]
+    for argument in reserved:
+        remedy = "say it with the manifest's own fields, where there is one for it"
+        yield _refused(f"{LLAMACPP}: {argument!r} can not be given as an extra argument", remedy)
     try:
-        llama_server.parse(["--model", "m", "--port", "0", *extra])
+        llama_server.parse(["--model", "m", "--port", "0", *engine.extra])
     except ValueError as error:
-        raise _refused(f"{LLAMACPP}: {error}", "correct engine.extra") from error
+        if not reserved:
+            yield _refused(f"{LLAMACPP}: {error}", "correct engine.extra")
 
 
-def _check_vllm_extra(extra: Sequence[str]) -> None:
-    for argument in extra:
+def _wrong_for_vllm(engine: EngineArguments) -> Iterator[Rejected]:
+    if engine.kv_cache_dtype in ("q8_0", "q4_0"):
+        yield _refused(f"vLLM has no {engine.kv_cache_dtype} cache", "say fp8 for kvCacheDtype")
+    if engine.quantization.startswith("-"):
+        yield _refused(f"{engine.quantization} is no quantization", "name one, as in awq")
+    for argument in engine.extra:
         if not argument.startswith("-") or NUMBER.match(argument):
             continue
         flag = argument.partition("=")[0].partition(".")[0].replace("_", "-")
         if flag.replace("--no-", "--", 1) not in VLLM_EXTRA:
-            raise _refused(
+            yield _refused(
                 f"{VLLM}: {argument!r} can not be given as an extra argument",
                 "use the manifest's own fields, or have an engine of its own added to MLLM_ENGINES",
             )
 
 
-def _check_extra(engine: str, extra: Sequence[str], reserved: Sequence[str]) -> None:
-    """Refuse reserved flags in any spelling that an argument parser would take for them."""
-    for argument in extra:
-        flag = argument.partition("=")[0].replace("_", "-")
-        if not flag.startswith("-"):
-            continue
-        hit = flag in reserved if len(flag) < 3 else any(r.startswith(flag) for r in reserved)
-        if hit:
-            raise _refused(
-                f"{engine}: {argument!r} can not be given as an extra argument",
-                "say it with the manifest's own fields, where there is one for it",
-            )
+def _means(argument: str, reserved: Sequence[str]) -> bool:
+    """Whether an argument parser would take it for one of these flags, in whatever spelling."""
+    flag = argument.partition("=")[0].replace("_", "-")
+    if not flag.startswith("-"):
+        return False
+    return flag in reserved if len(flag) < 3 else any(r.startswith(flag) for r in reserved)
 
 
 def _refused(why: str, remedy: str) -> Rejected:

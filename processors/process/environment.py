@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -11,7 +11,7 @@ from processors.process.keys import NAMES
 from processors.process.launch import FACTS
 from processors.process.places import Place
 from schemas.manifest import EnvVar, Manifest
-from schemas.message import Rejected
+from schemas.message import Rejected, refuse_all
 from schemas.secrets import Secrets
 
 INHERITED = frozenset(
@@ -45,19 +45,24 @@ DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 def check(manifest: Manifest) -> None:
-    """Raises `Rejected` for what a process can not have, or must not be given by a manifest."""
+    """Raises `Rejected` for all that a process can not have, or must not be given by a manifest."""
+    refuse_all(refusals(manifest))
+
+
+def refusals(manifest: Manifest) -> Iterator[Rejected]:
+    """The same, one by one."""
     for variable in manifest.env:
         if variable.config_map is not None:
-            raise _unsupported(f"the variable {variable.name} comes from a config map")
+            yield _unsupported(f"the variable {variable.name} comes from a config map")
         if _is_ours(variable.name):
-            raise Rejected(
+            yield Rejected(
                 "invalid_environment",
                 f"a manifest can not set {variable.name} of a local process",
                 remedy=f"leave {variable.name} out of env, or have MLLM_ENGINES set it",
             )
     for volume in manifest.volumes:
         if volume.claim or volume.config_map or volume.secret:
-            raise _unsupported(f"the volume {volume.name} is to be mounted")
+            yield _unsupported(f"the volume {volume.name} is to be mounted")
 
 
 def _is_ours(name: str) -> bool:

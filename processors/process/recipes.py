@@ -13,7 +13,7 @@ from processors.process.engines import EngineProgram, Engines, Serving
 from processors.process.masking import Mask
 from processors.store import Store
 from schemas.manifest import EnvVar, Manifest
-from schemas.message import Rejected
+from schemas.message import Rejected, refuse_all
 from schemas.secrets import Secrets
 
 
@@ -69,14 +69,20 @@ class Recipes:
 
         Raises `Rejected`.
         """
-        environment.check(manifest)
-        engine, serving = await asyncio.to_thread(
-            self._choose, manifest, namespace, manifest.weights.name
-        )
+        wrong = list(environment.refusals(manifest))
+        try:
+            engine, serving = await asyncio.to_thread(
+                self._choose, manifest, namespace, manifest.weights.name
+            )
+            command = engine.command(serving)
+        except Rejected as refusal:
+            refuse_all([*wrong, refusal])
+            raise
+        refuse_all(wrong)
         return {
             "engine": engine.name,
             "installed": not engine.missing(),
-            "command": list(engine.command(serving)),
+            "command": list(command),
             "health": engine.health,
             "weights": str(serving.model),
             "environment": [_shown(variable) for variable in manifest.env],

@@ -152,3 +152,25 @@ async def test_corrupted_weights_are_to_be_installed_again_at_their_own_revision
     check = await check_of("weights", World(), held)
 
     assert check.remedy == "mllm weights install org/m --revision v2 --overwrite"
+
+
+async def test_all_that_is_wrong_with_the_arguments_is_told_at_once() -> None:
+    engine = EngineArguments(tensor_parallel_size=3, max_model_len=9000, trust_remote_code=True)
+    manifest = replace(WANTS_TWO, engine=engine)
+    held = replace(HELD, facts=replace(FACTS, heads=32))
+
+    check = await check_of("arguments", World(), held, manifest=manifest)
+
+    assert check.outcome == "fail"
+    for words in ("over 3 GPUs", "32 heads", "maxModelLen 9,000", "trustRemoteCode"):
+        assert words in check.reason
+    assert len(check.remedy.split("; ")) == 4
+
+
+async def test_doubts_about_the_arguments_are_told_together() -> None:
+    engine = EngineArguments(max_model_len=9000, trust_remote_code=True)
+    held = replace(HELD, facts=replace(FACTS, format="gguf"))
+
+    check = await check_of("arguments", World(), held, manifest=replace(WANTS_TWO, engine=engine))
+
+    assert (check.outcome, check.reason.count("; ")) == ("warn", 1)

@@ -136,6 +136,19 @@ def test_a_cache_that_the_engine_does_not_have_is_refused() -> None:
         vllm(serving(kvCacheDtype="q4_0"))
 
 
+def test_all_that_an_engine_does_not_take_is_told_at_once() -> None:
+    with pytest.raises(Rejected) as raised:
+        llamacpp(serving(kvCacheDtype="fp8", extra=["--host", "x", "--alias", "y"]))
+    for words in ("no fp8 cache", "'--host'", "'--alias'"):
+        assert words in str(raised.value)
+    assert str(raised.value.details["remedy"]).count("; ") == 1
+
+    with pytest.raises(Rejected) as raised:
+        vllm(serving(kvCacheDtype="q4_0", quantization="-x", extra=["--host", "--uds"]))
+    for words in ("no q4_0 cache", "no quantization", "'--host'", "'--uds'"):
+        assert words in str(raised.value)
+
+
 def test_an_operators_engine_is_run_as_its_operator_says() -> None:
     template = EngineTemplate(
         (

@@ -20,6 +20,10 @@ def test_the_reserve_is_kept_where_log_and_database_are_if_that_is_here(
     (tmp_path / "run").mkdir()
     status = StackStatus(myself(), datetime.now(UTC), "nats://n", "postgresql://p", {})
     DataDir(tmp_path).status.write_bytes(msgspec.json.encode(status))
-    settings = Settings(data_dir=tmp_path, database_url=status.database if ours else "")
+    settings = Settings(
+        data_dir=tmp_path,
+        weights_dir=tmp_path / "weights",
+        database_url=status.database if ours else "",
+    )
 
     assert store_of(settings).beside == ((tmp_path,) if ours else ())

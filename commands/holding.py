@@ -79,4 +79,5 @@ def _installed(event: WeightsInstalled, commit: Commit) -> Holding:
         installed_at=commit.at,
         license=event.license,
         facts=event.facts,
+        others=event.others,
     )

@@ -214,6 +214,7 @@ def _record_installed(weights: Weights, command: RecordInstalled) -> Sequence[We
         spec.license,
         command.left_out,
         command.facts,
+        command.others,
     )
     return [files, installed, WeightsReleased(command.target, command.job)]
 

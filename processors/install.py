@@ -7,7 +7,7 @@ twice.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from opentelemetry import trace
 from processors.attempt import Attempt, Counts, Done, Result
 from processors.choice import choose
 from processors.ending import outlast
-from processors.facts.reading import read_facts
+from processors.facts.reading import facts_of_others, read_facts
 from processors.facts.source import Folder
 from processors.fetch import commit as place
 from processors.fetch import layout
@@ -188,6 +188,7 @@ class InstallRunner:
         parts = split(found.files)
         for number, part in enumerate(parts[:-1], 1):
             await tell(attempt, RecordFiles(job.target, job.id, number, len(parts), part))
+        facts, others = await in_thread(installed_facts, target, found)
         last = RecordInstalled(
             job.target,
             job.id,
@@ -197,7 +198,8 @@ class InstallRunner:
             len(parts),
             parts[-1],
             tuple(file.path for file in left_out)[:100],
-            await in_thread(installed_facts, target, found),
+            facts,
+            others,
         )
         await tell(attempt, last)
         await self.clean(attempt.namespace, job)
@@ -210,17 +212,19 @@ def spec_of(job: Job) -> InstallSpec:
     return job.spec
 
 
-def installed_facts(target: Path, manifest: Manifest) -> Facts:
-    """What installed files say of the model. What can not be read is in the notes."""
+def installed_facts(target: Path, manifest: Manifest) -> tuple[Facts, Mapping[str, Facts]]:
+    """What installed files say of the model, and what each further GGUF model among them says.
+    What can not be read is in the notes."""
     try:
         folder = Folder(target, {file.path: file.size for file in manifest.files})
         try:
-            return read_facts(folder)
+            facts = read_facts(folder)
+            return facts, facts_of_others(folder, facts)
         finally:
             folder.close()
     except Exception as error:  # the files are a stranger's, and it is installed without facts, too
         logger.exception("facts of %s", manifest.repo)
-        return Facts(notes=(f"not readable: an unexpected {type(error).__name__}",))
+        return Facts(notes=(f"not readable: an unexpected {type(error).__name__}",)), {}
 
 
 def split(files: Sequence[FinishedFile]) -> list[tuple[FinishedFile, ...]]:

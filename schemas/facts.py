@@ -4,12 +4,21 @@ Read from config.json and from the headers of safetensors and GGUF files; nothin
 and what is not written there is 0 or empty.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from schemas.message import Value
 
 Format: TypeAlias = Literal["safetensors", "gguf", "other"]
+
+PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+"""How the name of a GGUF file ends that is one of several parts."""
+
+
+def first_part(file: str) -> str:
+    """The GGUF file that stands for a model, by any of its parts."""
+    return PART.sub(lambda part: f"-00001-of-{part[2]}.gguf", file)
 
 
 class Facts(Value):

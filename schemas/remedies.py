@@ -1,8 +1,11 @@
 """What to do about what keeps a model from serving, as checks and refusals alike say it."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from schemas.checks import Capacity
+from schemas.facts import first_part
 from schemas.manifest import WeightsSource
 from schemas.message import Rejected
 
@@ -21,6 +24,19 @@ def _install(repo: str, revision: str, target: str) -> str:
     of = f" --revision {revision}" if revision != "main" else ""
     named = f" --target {target}" if target not in ("", repo) else ""
     return f"mllm weights install {repo}{of}{named}"
+
+
+def refuse_unknown_file(wanted: str, models: Sequence[str]) -> None:
+    """Raises `Rejected` for a `weights.file` that is none of the GGUF models, nor a part of one."""
+    if wanted and first_part(wanted) not in models:
+        raise Rejected(
+            "weights_file_missing",
+            f"there is no GGUF model {wanted!r} in the weights",
+            remedy=f"name one of: {', '.join(models)}"
+            if models
+            else "leave out `weights.file`: they hold no GGUF model",
+            files=models,
+        )
 
 
 def too_few_gpus(model: str, capacity: Capacity, room: str = "") -> Rejected:

@@ -4,14 +4,18 @@ The weights aggregate owns its target: who may install there, delete it, or rely
 here. Types and field names below are the stored format: add, never rename or repurpose.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from msgspec.structs import replace
+
 from schemas.disk import Disk
-from schemas.facts import Facts
+from schemas.facts import Facts, first_part
 from schemas.job import FinishedFile, JobSpec, Priority
 from schemas.message import Command, Event, Value
 from schemas.names import JobId, Label, Store, Target
+from schemas.remedies import refuse_unknown_file
 
 AGGREGATE = "weights"
 
@@ -54,7 +58,7 @@ class RecordFiles(Command):
 
 class RecordInstalled(Command):
     """The target now holds what its manifest says. `files` is the last part of the list, `facts`
-    what the files themselves say of the model."""
+    what the files themselves say of the model, and `others` what each further GGUF model says."""
 
     target: Target
     job: JobId
@@ -65,6 +69,7 @@ class RecordInstalled(Command):
     files: tuple[FinishedFile, ...]
     left_out: tuple[str, ...] = ()
     facts: Facts | None = None
+    others: Mapping[str, Facts] = {}
 
 
 class RecordVerified(Command):
@@ -162,6 +167,7 @@ class WeightsInstalled(Event, tag="weights.installed"):
     license: str = ""
     left_out: tuple[str, ...] = ()
     facts: Facts | None = None
+    others: Mapping[str, Facts] = {}
 
 
 class WeightsVerified(Event, tag="weights.verified"):
@@ -210,6 +216,7 @@ class Holding(Value):
 
     Every file was hashed as it was installed; `verified_at` is when all of them were last read
     again since, and found to be as the manifest says. `corrupted` are those last found not to be.
+    `others` are the facts of GGUF models that `facts` are not of, by their file.
     """
 
     target: str
@@ -226,6 +233,21 @@ class Holding(Value):
     facts: Facts | None = None
     corrupted: tuple[str, ...] = ()
     busy: str = ""
+    others: Mapping[str, Facts] = {}
+
+    def facts_of(self, file: str) -> Facts | None:
+        """What the GGUF model says that `file` names; what there is says, when it names none.
+
+        Raises `Rejected` with `weights_file_missing`.
+        """
+        if self.facts is None or not file:
+            return self.facts
+        first, known = first_part(file), self.facts.gguf_files
+        refuse_unknown_file(file, known)
+        if self.facts.format == "gguf" and first in known[:1]:
+            return self.facts
+        found = self.others.get(first)
+        return replace(found, gguf_files=known) if found else None
 
 
 class Holdings(Protocol):

@@ -17,7 +17,7 @@ from processors.facts.safetensors import tensors_of
 from processors.facts.shapes import with_shapes
 from processors.facts.source import Bounded, Source, Unreadable, whole
 from processors.facts.tensors import Expected, Tensor, count
-from schemas.facts import Facts
+from schemas.facts import PART, Facts, first_part
 
 MOST_CONFIG = 10 << 20
 MOST_TOKENIZER = 32 << 20
@@ -28,6 +28,9 @@ MOST_SHARDS = 2_000
 MOST_TENSORS = 600_000
 MOST_NAMED = 8_000
 """Letters that the names of GGUF files may take: facts are kept in the log."""
+
+MOST_DESCRIBED = 50
+"""GGUF models of one repository, beside the first, whose facts are kept in the log."""
 
 MOST_NOTES = 20
 LONGEST_NOTE = 300
@@ -43,7 +46,6 @@ MOST: Mapping[str, int] = {
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-PART = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.gguf$")
 PROJECTOR = re.compile(r"(^|/)mmproj[^/]*$", re.IGNORECASE)
 PICKLED = re.compile(r"(^|/)pytorch_model[^/]*\.bin$")
 
@@ -76,17 +78,26 @@ def read_facts(source: Source, file: str = "") -> Facts:
     if stored and not file:
         facts = _of_safetensors(source, notes)
     elif models:
-        facts = _of_gguf(source, notes, file or models[0], len(models))
+        facts = _of_gguf(source, notes, first_part(file) or models[0], len(models))
     else:
         facts = _of_others(source, notes)
     return replace(facts, gguf_files=models, notes=(*facts.notes, *notes.lines))
 
 
+def facts_of_others(source: Source, facts: Facts) -> Mapping[str, Facts]:
+    """What the GGUF models say, by their file, that `facts` are not of."""
+    source = Bounded(source, MOST_BYTES)
+    others = facts.gguf_files[1:] if facts.format == "gguf" else facts.gguf_files
+    return {
+        file: replace(read_facts(source, file), gguf_files=()) for file in others[:MOST_DESCRIBED]
+    }
+
+
 def gguf_models(source: Source) -> tuple[str, ...]:
     """The GGUF files that are models, of split ones the first part: what llama.cpp is given."""
     found = [path for path in sorted(source.files) if path.endswith(".gguf")]
-    parts = {path: PART.match(path) for path in found if not PROJECTOR.search(path)}
-    first = [path for path, part in parts.items() if part is None or int(part[2]) == 1]
+    parts = {path: PART.search(path) for path in found if not PROJECTOR.search(path)}
+    first = [path for path, part in parts.items() if part is None or int(part[1]) == 1]
     room = accumulate(len(path) for path in first)
     return tuple(path for path, used in zip(first, room, strict=True) if used <= MOST_NAMED)
 
@@ -223,11 +234,12 @@ def _headers(source: Source, parts: Sequence[str]) -> Sequence[gguf.Header]:
 
 def _parts(source: Source, file: str) -> Sequence[str]:
     """The parts of a split GGUF file, by its first. Raises `Unreadable` when one is missing."""
-    match = PART.match(file)
+    match = PART.search(file)
     names = [file]
     if match is not None:
-        of = min(int(match[3]), MOST_SHARDS)
-        names = [f"{match[1]}-{number:05}-of-{match[3]}.gguf" for number in range(1, of + 1)]
+        stem, of = file[: match.start()], match[2]
+        last = min(int(of), MOST_SHARDS)
+        names = [f"{stem}-{number:05}-of-{of}.gguf" for number in range(1, last + 1)]
     if missing := next((name for name in names if name not in source.files), ""):
         raise Unreadable(f"{missing}: not there")
     return names

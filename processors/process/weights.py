@@ -1,12 +1,12 @@
 """Which file or directory an engine is pointed at."""
 
-import re
 from pathlib import Path, PurePosixPath
 
 from processors.fetch.layout import RESERVED, Layout, manifest_path
+from schemas.facts import PART, first_part
 from schemas.message import Rejected
+from schemas.remedies import refuse_unknown_file
 
-PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 PROJECTOR = "mmproj"
 
 
@@ -32,15 +32,8 @@ def gguf_file(folder: Path, wanted: str) -> Path:
     """The GGUF model that is `wanted`, or the only one. Raises `Rejected`."""
     models = gguf_models(folder)
     if wanted:
-        first = _first_part(wanted)
-        if first not in models:
-            raise Rejected(
-                "weights_file_missing",
-                f"there is no GGUF model {wanted!r} in the weights",
-                remedy=f"name one of: {', '.join(models) or 'there is none'}",
-                files=models,
-            )
-        return folder / first
+        refuse_unknown_file(wanted, models)
+        return folder / first_part(wanted)
     if len(models) == 1:
         return folder / models[0]
     if not models:
@@ -60,7 +53,3 @@ def _is_model(path: str) -> bool:
         and not PurePosixPath(path).name.startswith(PROJECTOR)
         and (part is None or int(part[1]) == 1)
     )
-
-
-def _first_part(path: str) -> str:
-    return PART.sub(lambda part: f"-00001-of-{part[2]}.gguf", path)

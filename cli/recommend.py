@@ -56,11 +56,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of the Hub. `revision` and `secret` are empty unless given."""
+    """A repository of the Hub. All but its name is empty unless given."""
 
     name: str
     revision: str = ""
     secret: str = ""
+    file: str = ""
 
 
 @app.command
@@ -91,6 +92,7 @@ def compatibility(
     gpu: Card | None = None,
     asked: Asked = Asked(),
     revision: str = "",
+    file: str = "",
     token_secret: str = "",
     refresh: bool = False,
     place: Annotated[str, Parameter(name="--from")] = "",
@@ -108,6 +110,8 @@ def compatibility(
         A card's type, its name, or what machines call it. All of them, unless given.
     revision
         Branch, tag or commit of the repository; looks on the Hub even if it is installed.
+    file
+        Which of several GGUF files; the one that the model's manifest names, unless given.
     token_secret
         Name of the secret that holds a token for the Hub; looks there even if it is installed.
     refresh
@@ -124,7 +128,8 @@ def compatibility(
         if refresh:
             return Exit.OK
         raise Misused("MODEL is missing", "see `mllm recommend compatibility --help`")
-    found = _compared(session.gateway, model, gpu, asked, Repository(model, revision, token_secret))
+    hub = Repository(model, revision, token_secret, file)
+    found = _compared(session.gateway, model, gpu, asked, hub)
     if gpu is None:
         session.printer.rows(found, COMPARED)
         return Exit.OK
@@ -144,10 +149,10 @@ def _compared(
     """By what is installed, else by what is on the Hub; one for each kind of card."""
     target = model
     if not (hub.revision or hub.secret):
-        target, hub = _meant(gateway, model)
+        target, hub = _meant(gateway, hub)
         if _is_installed(gateway, target):
             types = [gpu] if gpu else [one.type for one in _profiles(gateway)]
-            return tuple(_of_weights(gateway, one, target, asked) for one in types)
+            return tuple(_of_weights(gateway, one, target, hub.file, asked) for one in types)
     if "/" not in hub.name:
         raise Failure(
             f"there is neither a model nor weights called {model}",
@@ -159,17 +164,19 @@ def _compared(
     ).compatibility
 
 
-def _meant(gateway: Gateway, model: str) -> tuple[str, Repository]:
+def _meant(gateway: Gateway, named: Repository) -> tuple[str, Repository]:
     """The weights of that name, or of the model of that name, and where they come from."""
-    if "/" in model:
-        return model, Repository(model)
+    if "/" in named.name:
+        return named.name, named
     try:
-        row = gateway.get(f"/models/{segment(model)}", ModelDetail)
+        row = gateway.get(f"/models/{segment(named.name)}", ModelDetail)
     except Failure as failure:
         if failure.exit != Exit.NOT_FOUND:
             raise
-        return model, Repository(model)
-    return row.target or row.repo, Repository(row.repo, row.manifest.weights.revision)
+        return named.name, named
+    weights = row.manifest.weights
+    file = named.file or weights.file
+    return weights.name, Repository(weights.repo, weights.revision, file=file)
 
 
 def _is_installed(gateway: Gateway, target: str) -> bool:
@@ -182,9 +189,9 @@ def _is_installed(gateway: Gateway, target: str) -> bool:
     return True
 
 
-def _of_weights(gateway: Gateway, type: str, target: str, asked: Asked) -> Compatibility:
-    path = f"/recommendations/{segment(type)}"
-    found = gateway.get(path, Recommendation, weights=target, **asked.query())
+def _of_weights(gateway: Gateway, type: str, target: str, file: str, asked: Asked) -> Compatibility:
+    path, query = f"/recommendations/{segment(type)}", asked.query()
+    found = gateway.get(path, Recommendation, weights=target, file=file or None, **query)
     assert found.model is not None
     return found.model
 
@@ -192,7 +199,7 @@ def _of_weights(gateway: Gateway, type: str, target: str, asked: Asked) -> Compa
 def _body(hub: Repository, gpu: str | None, asked: Asked) -> ModelInfoBody:
     """Raises `Misused` for what can not be asked."""
     said = {"hfModelId": hub.name, "gpuType": gpu, **asked.query()}
-    said |= {"revision": hub.revision, "tokenSecret": hub.secret}
+    said |= {"revision": hub.revision, "tokenSecret": hub.secret, "file": hub.file}
     try:
         return msgspec.convert(
             {name: value for name, value in said.items() if value not in (None, "")},

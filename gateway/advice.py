@@ -32,7 +32,7 @@ from schemas.api.advice import (
 )
 from schemas.api.problem import Page
 from schemas.facts import Facts
-from schemas.manifest import Dtype, KvCacheDtype
+from schemas.manifest import LINE, Dtype, KvCacheDtype
 from schemas.message import Rejected
 from schemas.names import END, TARGET
 
@@ -57,6 +57,10 @@ WeightsTarget: TypeAlias = Annotated[
         max_length=193,
         description="Installed weights: say how they would do on such cards, too.",
     ),
+]
+GgufFile: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(pattern=LINE, max_length=200, description="Which of several GGUF models."),
 ]
 Gpus: TypeAlias = Annotated[
     int | None, QueryParameter(ge=1, le=1024, description="As few as will do, unless said.")
@@ -108,21 +112,22 @@ class Recommendations(Controller):
         ports: Handed,
         serving: Asked,
         weights: WeightsTarget = None,
+        file: GgufFile = None,
     ) -> Recommendation:
         """Say what a kind of card holds, and what to tell an engine that runs on it."""
         recommended = await ports.advisor.recommend(gpu_type)
         if weights is None:
             return recommended
-        facts = await _facts(ports, caller.namespace, weights)
+        facts = await _facts(ports, caller.namespace, weights, file or "")
         model = await ports.advisor.compatibility(facts, gpu_type, serving)
         return replace(recommended, model=model)
 
 
-async def _facts(ports: Ports, namespace: str, target: str) -> Facts:
+async def _facts(ports: Ports, namespace: str, target: str, file: str) -> Facts:
     holding = await ports.holdings(namespace, target)
     if holding is None:
         raise Rejected("not_found", f"no weights are installed as {target}")
-    return holding.facts or Facts()
+    return holding.facts_of(file) or Facts()
 
 
 class Vllm(Controller):
@@ -169,7 +174,7 @@ class Vllm(Controller):
         caller.refuse_secret(data.token_secret)
         if data.token_secret:
             token = await ports.secrets.get(caller.namespace, data.token_secret)
-        info = await ports.advisor.model_info(data.hf_model_id, data.revision, token)
+        info = await ports.advisor.model_info(data.hf_model_id, data.revision, token, data.file)
         return await _advised(ports.advisor, info, data)
 
 

@@ -121,16 +121,15 @@ async def _installed(ports: Ports, namespace: str, asked: GenerateBody) -> Known
         text = f"no weights are installed as {asked.target}"
         raise Rejected("weights_not_installed", text, remedy="install them first")
     source = WeightsSource(target=asked.target, file=asked.file)
-    return Known(
-        source, holding.facts or Facts(notes=("the files were not read",)), holding.license
-    )
+    facts = holding.facts_of(asked.file) or Facts(notes=("the files were not read",))
+    return Known(source, facts, holding.license)
 
 
 async def _on_hub(ports: Ports, namespace: str, asked: GenerateBody) -> Known:
     token = ""
     if asked.token_secret:
         token = await ports.secrets.get(namespace, asked.token_secret)
-    info = await ports.advisor.model_info(asked.hf_model_id, asked.revision, token)
+    info = await ports.advisor.model_info(asked.hf_model_id, asked.revision, token, asked.file)
     source = WeightsSource(repo=asked.hf_model_id, revision=asked.revision, file=asked.file)
     return Known(source, info.facts, info.license)
 

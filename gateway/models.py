@@ -30,7 +30,7 @@ from gateway.registered import Registry, known
 from projections import models as rows
 from projections import statuses
 from projections.rows import Part
-from schemas.advice import Compatibility, serving_of
+from schemas.advice import Compatibility, engine_of, facts_for, serving_of
 from schemas.api.advice import GPU_TYPE
 from schemas.api.models import (
     AliasSet,
@@ -171,7 +171,9 @@ class ModelRoutes(Controller):
         """Say whether a model fits on a kind of card, how that was reckoned, and what helps."""
         row = await Registry(ports.log).get(caller.namespace, id)
         facts = await _facts(ports, caller.namespace, row.manifest)
-        return await ports.advisor.compatibility(facts, gpu_type, serving_of(row.manifest))
+        engine = engine_of(row.manifest, facts, ports.runtime)
+        serving = serving_of(row.manifest, engine)
+        return await ports.advisor.compatibility(facts, gpu_type, serving)
 
     @put("/{id:str}", opt=needs("catalog:write"), responses=NEW)
     async def apply(
@@ -232,9 +234,12 @@ async def _facts(ports: Ports, namespace: str, manifest: Manifest) -> Facts:
     """What the weights' own files say: those installed, or those on the Hub."""
     weights = manifest.weights
     holding = await ports.holdings(namespace, weights.name)
-    if holding is not None and holding.facts is not None:
-        return holding.facts
+    if holding is not None and (found := facts_for(manifest, holding, ports.runtime)):
+        return found
     if weights.repo:
-        return (await ports.advisor.model_info(weights.repo, weights.revision)).facts
+        known = await ports.advisor.model_info(weights.repo, weights.revision, file=weights.file)
+        return known.facts
+    if holding is not None:
+        return Facts(notes=("the files were not read",))
     text = f"no weights are installed as {weights.name}"
     raise Rejected("weights_not_installed", text, remedy="install them first")

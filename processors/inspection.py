@@ -6,12 +6,14 @@ mend everything at once. What the world that models run in has is the `World` po
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from processors.advice.architectures import support
-from schemas.advice import Advisor, serving_of
-from schemas.checks import Capacity, Check
-from schemas.engine import LLAMACPP, VLLM
+from schemas.advice import Advisor, engine_of, facts_for, serving_of
+from schemas.checks import Capacity, Check, Outcome
+from schemas.engine import LLAMACPP, VLLM, BuiltIn
+from schemas.facts import Facts
 from schemas.manifest import Manifest
 from schemas.message import Rejected
 from schemas.remedies import install, install_again, too_few_gpus
@@ -26,11 +28,13 @@ OWN_ENGINES = frozenset({"", LLAMACPP, VLLM, "huggingface"})
 
 
 class World(Protocol):
-    """What a manifest relies on, in the world that would run it.
+    """What a manifest relies on, in the world that would run it: `runtime` is its name.
 
     Every method raises `Rejected` (its text is why not, its `remedy` what to do) and `OSError` or
     `TimeoutError` when the world can not be asked. What it returns is why all is well.
     """
+
+    runtime: str
 
     async def storage(self, there: Holding, namespace: str) -> str: ...
 
@@ -38,7 +42,7 @@ class World(Protocol):
 
     async def config_maps(self, manifest: Manifest, namespace: str) -> str: ...
 
-    async def engine(self, manifest: Manifest, namespace: str) -> str: ...
+    async def engine(self, manifest: Manifest, facts: Facts | None, namespace: str) -> str: ...
 
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity: ...
 
@@ -66,18 +70,18 @@ class Inspection:
     ) -> tuple[Check, ...]:
         """Raises `LogUnavailable`."""
         holding = await self._holdings(namespace, manifest.weights.name)
-        world = self._world
+        world, facts = self._world, self._facts(manifest, holding)
         return tuple(
             await asyncio.gather(
                 _asked("weights", _weights(manifest, holding)),
                 _asked("storage", _storage(world, holding, namespace)),
                 _asked("secrets", world.secrets(manifest, namespace)),
                 _asked("configMaps", world.config_maps(manifest, namespace)),
-                _asked("runtime", world.engine(manifest, namespace)),
-                _asked("architecture", self._architecture(manifest, holding)),
-                _asked("arguments", _arguments(manifest, holding)),
+                _asked("runtime", world.engine(manifest, facts, namespace)),
+                _asked("architecture", self._architecture(manifest, facts)),
+                _asked("arguments", _arguments(manifest, facts, self._engine(manifest, facts))),
                 _asked("gpus", self._gpus(manifest, namespace, slot)),
-                _asked("memory", self._memory(manifest, holding)),
+                _asked("memory", self._memory(manifest, facts)),
             )
         )
 
@@ -92,12 +96,22 @@ class Inspection:
             text = f"it can not be seen which GPUs are free: {_why(error)}"
             raise Rejected("cluster_unreachable", text) from error
 
-    async def _architecture(self, manifest: Manifest, holding: Holding | None) -> str:
+    def _facts(self, manifest: Manifest, holding: Holding | None) -> Facts | None:
+        """None where nobody knows, as of a file that is not among the weights."""
+        with suppress(Rejected):
+            return facts_for(manifest, holding, self._world.runtime) if holding else None
+        return None
+
+    def _engine(self, manifest: Manifest, facts: Facts | None) -> BuiltIn:
+        return engine_of(manifest, facts or Facts(), self._world.runtime)
+
+    async def _architecture(self, manifest: Manifest, facts: Facts | None) -> str:
         if manifest.runtime not in OWN_ENGINES:
             return f"what {manifest.runtime} supports is its operator's to know"
-        if holding is None or holding.facts is None:
+        if facts is None:
             raise Warned("it is not known what the weights are", "install them with this version")
-        found = support(holding.facts, await self._advisor.supported_models())
+        engine = self._engine(manifest, facts)
+        found = support(facts, engine, await self._advisor.supported_models())
         if found.known:
             return found.reason
         refresh = "a newer list may know it: mllm recommend compatibility --refresh"
@@ -113,21 +127,21 @@ class Inspection:
             return f"{capacity.wanted} wanted, {capacity.free} of {capacity.total} free"
         raise too_few_gpus(manifest.id, capacity, "" if slot else _makes_room(capacity))
 
-    async def _memory(self, manifest: Manifest, holding: Holding | None) -> str:
+    async def _memory(self, manifest: Manifest, facts: Facts | None) -> str:
         if not manifest.resources.gpus:
             return "no GPU is asked for: it is up to the machine's own memory"
-        if holding is None or holding.facts is None:
+        if facts is None:
             raise Warned("the size of the model is not known", "install its weights")
         products = sorted({node.gpu_product for node in await self._world.nodes() if node.gpus})
         if not any(products):
             raise Warned("no machine says what GPUs it has")
-        told = [await self._fit(manifest, holding, product) for product in products if product]
+        told = [await self._fit(manifest, facts, product) for product in products if product]
         return "; ".join(told)
 
-    async def _fit(self, manifest: Manifest, holding: Holding, product: str) -> str:
-        assert holding.facts is not None
+    async def _fit(self, manifest: Manifest, facts: Facts, product: str) -> str:
+        serving = serving_of(manifest, self._engine(manifest, facts))
         try:
-            found = await self._advisor.compatibility(holding.facts, product, serving_of(manifest))
+            found = await self._advisor.compatibility(facts, product, serving)
         except Rejected as refusal:
             raise Warned(str(refusal)) from refusal
         fit, name = found.fit, found.gpu.name
@@ -172,6 +186,7 @@ async def _weights(manifest: Manifest, holding: Holding | None) -> str:
             f"no weights are installed as {source.name}",
             remedy=install(source),
         )
+    holding.facts_of(source.file)
     if holding.corrupted:
         raise Rejected(
             "weights_corrupted",
@@ -199,8 +214,8 @@ async def _storage(world: World, holding: Holding | None, namespace: str) -> str
     return await world.storage(holding, namespace)
 
 
-async def _arguments(manifest: Manifest, holding: Holding | None) -> str:
-    found = list(_contradictions(manifest, holding))
+async def _arguments(manifest: Manifest, facts: Facts | None, engine: BuiltIn) -> str:
+    found = list(_contradictions(manifest, facts, engine))
     reason, remedy = "; ".join(c.reason for c in found), "; ".join(c.remedy for c in found)
     if any(contradiction.outcome == "fail" for contradiction in found):
         raise Rejected("invalid", reason, remedy=remedy)
@@ -209,10 +224,9 @@ async def _arguments(manifest: Manifest, holding: Holding | None) -> str:
     return "none that contradict each other, or the model"
 
 
-def _contradictions(manifest: Manifest, holding: Holding | None) -> Iterator[Check]:
+def _contradictions(manifest: Manifest, facts: Facts | None, engine: BuiltIn) -> Iterator[Check]:
     """What an engine would only refuse once it has started, if it said so at all."""
-    name = "arguments"
-    told, facts = manifest.engine, holding.facts if holding else None
+    name, told = "arguments", manifest.engine
     asked, held = told.tensor_parallel_size * told.pipeline_parallel_size, manifest.resources.gpus
     if held and asked > held:
         text = f"parallel over {asked} GPUs, and {held} are asked for"
@@ -223,10 +237,8 @@ def _contradictions(manifest: Manifest, holding: Holding | None) -> Iterator[Che
     length = told.max_model_len
     if facts is not None and length and facts.context and length > facts.context:
         text = f"maxModelLen {length:,} is beyond the model's {facts.context:,} tokens"
-        if manifest.runtime == LLAMACPP or facts.format == "gguf":
-            yield Check(name, "warn", text, f"engine.maxModelLen: {facts.context}")
-        else:
-            yield Check(name, "fail", text, f"engine.maxModelLen: {facts.context}")
+        outcome: Outcome = "warn" if engine == LLAMACPP else "fail"
+        yield Check(name, outcome, text, f"engine.maxModelLen: {facts.context}")
     if told.trust_remote_code:
         text = "trustRemoteCode lets the repository's own code run where the model runs"
         yield Check(name, "warn", text, "leave it out unless the architecture needs it")

@@ -5,9 +5,11 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 
 from msgspec import Meta
 
+from schemas.engine import LLAMACPP, VLLM, BuiltIn, suited
 from schemas.facts import Facts
 from schemas.manifest import Dtype, KvCacheDtype, Manifest
 from schemas.message import Value
+from schemas.weights import Holding
 
 Segment: TypeAlias = Literal["data-center", "workstation", "consumer", "unknown"]
 Verdict: TypeAlias = Literal["fits", "tight", "does-not-fit", "unknown"]
@@ -44,7 +46,8 @@ class GpuProfile(Value):
 
 class Serving(Value):
     """How a model is to be served. 0 and `auto` leave it to us: as few GPUs as will do, a context
-    as long as is usual. `batch` sequences of `context` tokens are under way at once."""
+    as long as is usual. `batch` sequences of `context` tokens are under way at once. `engine` is
+    the one for such weights, unless said."""
 
     gpus: Count = 0
     tensor_parallel: Count = 0
@@ -54,9 +57,30 @@ class Serving(Value):
     dtype: Dtype = "auto"
     kv_cache_dtype: KvCacheDtype = "auto"
     gpu_memory_utilization: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    engine: BuiltIn | None = None
 
 
-def serving_of(manifest: Manifest) -> Serving:
+def engine_of(manifest: Manifest, facts: Facts, runtime: str) -> BuiltIn:
+    """The engine that serves it on such a runtime; of an operator's own, the one most like it."""
+    if manifest.runtime == LLAMACPP:
+        return LLAMACPP
+    if manifest.runtime == VLLM or runtime == "kserve":
+        return VLLM
+    return suited(gguf=bool(facts.gguf_files))
+
+
+def facts_for(manifest: Manifest, holding: Holding, runtime: str) -> Facts | None:
+    """What those files say that the engine is pointed at; None where nobody knows.
+
+    Raises `Rejected` with `weights_file_missing`.
+    """
+    file, facts = manifest.weights.file, holding.facts
+    if facts and facts.gguf_files and engine_of(manifest, facts, runtime) == LLAMACPP:
+        file = file or facts.gguf_files[0]
+    return holding.facts_of(file)
+
+
+def serving_of(manifest: Manifest, engine: BuiltIn | None = None) -> Serving:
     """How a manifest asks for its model to be served.
 
     One that asks for no GPU, and is parallel over none, leaves to us over how many it is split.
@@ -72,6 +96,7 @@ def serving_of(manifest: Manifest) -> Serving:
         dtype=told.dtype,
         kv_cache_dtype=told.kv_cache_dtype,
         gpu_memory_utilization=told.gpu_memory_utilization or 0.0,
+        engine=engine,
     )
 
 
@@ -200,9 +225,12 @@ class Advisor(Protocol):
         """Raises `Rejected` with `not_found`."""
         ...
 
-    async def model_info(self, repo: str, revision: str, token: str = "") -> ModelInfo:
-        """Read the headers of a repository's files, and no more, within 20 s.
+    async def model_info(
+        self, repo: str, revision: str, token: str = "", file: str = ""
+    ) -> ModelInfo:
+        """Read the headers of a repository's files, and no more, within 20 s. `file` picks one of
+        several GGUF models.
 
-        Raises `Rejected`: `not_found`, `gated`, `hub_unreachable`.
+        Raises `Rejected`: `not_found`, `gated`, `hub_unreachable`, `weights_file_missing`.
         """
         ...

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from processors.advice import architectures, gpus
 from processors.advice.flags import advised, general, largest
+from processors.advice.memory import engine_of
 from processors.facts.remote import facts_of
 from processors.hub import HubAccess
 from schemas.advice import (
@@ -58,7 +59,8 @@ class Advice:
         self, facts: Facts, gpu_type: str, serving: Serving | None = None
     ) -> Compatibility:
         gpu = gpus.find(await self.profiles(), gpu_type)
-        known = architectures.support(facts, await self.supported_models())
+        engine = engine_of(facts, serving or Serving())
+        known = architectures.support(facts, engine, await self.supported_models())
         fit, flags = advised(facts, gpu, serving)
         return Compatibility(gpu, known, fit, flags)
 
@@ -77,12 +79,15 @@ class Advice:
             remedy=f"did you mean {near[0]}?" if near else "",
         )
 
-    async def model_info(self, repo: str, revision: str, token: str = "") -> ModelInfo:
+    async def model_info(
+        self, repo: str, revision: str, token: str = "", file: str = ""
+    ) -> ModelInfo:
         async with self._turns:
-            found = await facts_of(self._hub, repo, revision, token)
-        known = architectures.support(found.facts, await self.supported_models())
-        listing = found.listing
-        return ModelInfo(repo, revision, listing.commit, listing.license, found.facts, known)
+            found = await facts_of(self._hub, repo, revision, token, file)
+        facts, listing = found.facts, found.listing
+        engine = engine_of(facts, Serving())
+        known = architectures.support(facts, engine, await self.supported_models())
+        return ModelInfo(repo, revision, listing.commit, listing.license, facts, known)
 
     async def _machines(self) -> Sequence[Node]:
         """Those of a moment ago; none while the world does not answer: advice goes on without."""

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from processors.advice.memory import engine_of
 from processors.drafts import drafted
 from schemas.advice import Architecture, Kind, Registry, Support
-from schemas.engine import LLAMACPP
+from schemas.engine import LLAMACPP, BuiltIn
 from schemas.facts import Facts
 from schemas.message import Value
 
@@ -132,14 +131,15 @@ def _entries(table: ast.Dict) -> Iterator[tuple[str, str]]:
             yield key.value[:200], said if isinstance(said, str) else ""
 
 
-def support(facts: Facts, registry: Registry) -> Support:
+def support(facts: Facts, engine: BuiltIn, registry: Registry) -> Support:
     """Whether the engine that would serve the model knows its architecture."""
     name = facts.architecture
-    engine = engine_of(facts)
     if not name:
         return Support(engine, "", None, "the files do not say what architecture it is")
     if engine == LLAMACPP:
         return _by_llama_cpp(name)
+    if facts.format == "gguf":
+        return Support(engine, name, None, "what vLLM makes of GGUF is experimental")
     found = next((one for one in registry.architectures if one.name == name), None)
     when = f"as of {registry.as_of}"
     if found is None:

@@ -71,7 +71,7 @@ class Load(NamedTuple):
 def fit(facts: Facts, gpu: GpuProfile, serving: Serving | None = None) -> Fit:
     """How a model would do on cards of this kind."""
     serving = serving or Serving()
-    engine = engine_of(facts)
+    engine = engine_of(facts, serving)
     least = next(
         (
             split.gpus

@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
 def flags(facts: Facts, gpu: GpuProfile, serving: Serving, found: Fit) -> tuple[Flag, ...]:
     """What to tell the engine that would serve the model."""
-    case = Case(facts, gpu, serving, found, engine_of(facts))
+    case = Case(facts, gpu, serving, found, engine_of(facts, serving))
     if found.verdict == "unknown":
         return tuple(_numbers(case)) if case.engine == VLLM else ()
     return tuple(_llama(case) if case.engine == LLAMACPP else _vllm(case))

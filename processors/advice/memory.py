@@ -76,9 +76,9 @@ class Cache(NamedTuple):
         return self.full * tokens + self.sliding * kept
 
 
-def engine_of(facts: Facts) -> BuiltIn:
+def engine_of(facts: Facts, serving: Serving) -> BuiltIn:
     """GGUF is llama.cpp's own format; what vLLM makes of it is experimental."""
-    return suited(gguf=facts.format == "gguf")
+    return serving.engine or suited(gguf=facts.format == "gguf")
 
 
 def weights(facts: Facts, split: Split, serving: Serving) -> int:

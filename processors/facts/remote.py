@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from processors.facts.reading import read_facts
+from processors.facts.reading import gguf_models, read_facts
 from processors.facts.source import Unreadable
 from processors.fetch.errors import FetchError, Halted, HubUnreachable, RangeIgnored, Setback
 from processors.fetch.gate import Gate
@@ -16,6 +16,7 @@ from processors.hub import HubAccess, Listing
 from schemas.facts import Facts
 from schemas.message import Rejected
 from schemas.plan import PlannedFile
+from schemas.remedies import refuse_unknown_file
 
 SECONDS = 20.0
 TRIES = 3
@@ -107,10 +108,13 @@ def _taken(body: Body, skip: int, end: int | None = None) -> bytes:
     return bytes(raw[skip:end])
 
 
-async def facts_of(hub: HubAccess, repo: str, revision: str, token: str = "") -> Described:
-    """What the files of a repository say, at the commit that `revision` means.
+async def facts_of(
+    hub: HubAccess, repo: str, revision: str, token: str = "", file: str = ""
+) -> Described:
+    """What the files of a repository say, at the commit that `revision` means; `file` picks one of
+    several GGUF models.
 
-    Raises `Rejected`: `not_found`, `gated`, `hub_unreachable`.
+    Raises `Rejected`: `not_found`, `gated`, `hub_unreachable`, `weights_file_missing`.
     """
     listing = await hub.list(repo, revision, token)
     try:
@@ -119,7 +123,7 @@ async def facts_of(hub: HubAccess, repo: str, revision: str, token: str = "") ->
         )
         try:
             async with asyncio.timeout(SECONDS):
-                return Described(listing, await asyncio.to_thread(_read, files))
+                return Described(listing, await asyncio.to_thread(_read, files, file))
         finally:
             files.stop()
     except (TimeoutError, OSError, Halted) as error:
@@ -128,9 +132,10 @@ async def facts_of(hub: HubAccess, repo: str, revision: str, token: str = "") ->
         raise _refusal(repo, error) from error
 
 
-def _read(files: HubFiles) -> Facts:
+def _read(files: HubFiles, file: str) -> Facts:
     try:
-        return read_facts(files)
+        refuse_unknown_file(file, gguf_models(files))
+        return read_facts(files, file)
     finally:
         files.close()
 

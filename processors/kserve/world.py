@@ -8,6 +8,7 @@ from processors.kserve.facts import ClusterFacts
 from processors.kserve.kinds import INFERENCE_SERVICES
 from processors.kserve.service import inference_service
 from schemas.checks import Capacity
+from schemas.facts import Facts
 from schemas.manifest import Manifest
 from schemas.message import Rejected
 from schemas.runtime import DEFAULT_SLOT, Served
@@ -21,6 +22,8 @@ class _Keys(Protocol):
 
 class ClusterWorld:
     """The `World` of one namespace of a cluster."""
+
+    runtime = "kserve"
 
     def __init__(self, facts: ClusterFacts) -> None:
         self._facts = facts
@@ -48,7 +51,7 @@ class ClusterWorld:
             wanted.setdefault(one.name, set()).add(one.key)
         return await _there("config map", wanted, self._facts.config_map_keys)
 
-    async def engine(self, manifest: Manifest, namespace: str) -> str:
+    async def engine(self, manifest: Manifest, facts: Facts | None, namespace: str) -> str:
         served = Served("check", manifest.id, 0, manifest, manifest.weights.name, "default")
         inference_service(Instance(namespace, DEFAULT_SLOT, served), INFERENCE_SERVICES)
         return "KServe serves it"

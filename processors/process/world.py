@@ -11,6 +11,7 @@ from processors.process.weights import installed
 from processors.process.workloads import ProcessWorkloads
 from processors.store import Store
 from schemas.checks import Capacity, Holder
+from schemas.facts import Facts
 from schemas.manifest import Manifest
 from schemas.message import Rejected
 from schemas.secrets import Secrets
@@ -23,6 +24,8 @@ ELSEWHERE = "another namespace"
 
 class ProcessWorld:
     """The `World` of one machine."""
+
+    runtime = "process"
 
     def __init__(self, data_dir: Path, store: Store, recipes: Recipes, secrets: Secrets) -> None:
         self._root = places.runtime(data_dir)
@@ -57,7 +60,7 @@ class ProcessWorld:
             raise Rejected("unsupported_by_runtime", text, remedy="give the values themselves")
         return "asks for none"
 
-    async def engine(self, manifest: Manifest, namespace: str) -> str:
+    async def engine(self, manifest: Manifest, facts: Facts | None, namespace: str) -> str:
         plan = await self._recipes.preview(manifest, namespace)
         if not plan["installed"]:
             text = f"{plan['engine']} is not installed here"

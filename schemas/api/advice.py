@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from schemas.advice import Architecture, Compatibility, ModelInfo, Serving
-from schemas.manifest import Dtype, KvCacheDtype
+from schemas.manifest import Dtype, KvCacheDtype, Line
 from schemas.message import Value
 from schemas.names import Repo, Revision, SecretName
 
@@ -18,6 +18,7 @@ class ModelInfoBody(Value, forbid_unknown_fields=True):
     """Which repository of the Hub to look at, and for which card and how to say whether it fits.
 
     Without `gpuType` it is said of every kind of card. Without `gpus`, of as few as will do.
+    `file` picks one of several GGUF models.
     """
 
     hf_model_id: Repo
@@ -29,6 +30,7 @@ class ModelInfoBody(Value, forbid_unknown_fields=True):
     batch: Annotated[int, Meta(ge=1, le=100_000)] = 1
     dtype: Dtype = "auto"
     kv_cache_dtype: KvCacheDtype = "auto"
+    file: Line = ""
 
     def serving(self) -> Serving:
         return Serving(

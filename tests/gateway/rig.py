@@ -4,7 +4,7 @@ Only the Hub, and what models run in, are made up: `Plans` and `World` answer as
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,6 +191,7 @@ class Rig:
         *,
         overwrite: bool = False,
         facts: Facts | None = None,
+        others: Mapping[str, Facts] = {},
     ) -> Outcome:
         """Have weights of one file installed; the manifest's hash begins as the path does."""
         ordered = await self.order(target, overwrite=overwrite)
@@ -200,7 +201,7 @@ class Rig:
         await self.say(BeginCommit(job, 1, manifest))
         left_out = ("model.bin",)
         await self.say(
-            RecordInstalled(target, job, manifest, 10, 1, 1, (file,), left_out, facts=facts)
+            RecordInstalled(target, job, manifest, 10, 1, 1, (file,), left_out, facts, others)
         )
         return await self.say(CompleteJob(job, 1, 10, 1))
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from processors.advice.advisor import Advice
 from processors.facts.reading import read_facts
 from processors.hub import Hub as Asking
+from schemas.facts import Facts
 from schemas.job import BeginCommit, CompleteJob, FinishedFile, StartAttempt
 from schemas.message import Rejected
 from schemas.weights import RecordInstalled
@@ -149,6 +151,36 @@ async def test_weights_without_facts_fit_nobody_knows_where(gate: Rig) -> None:
 
     assert found["model"]["fit"]["verdict"] == "unknown"
     assert found["model"]["support"]["known"] is None
+
+
+async def test_of_several_gguf_files_the_one_that_is_named_is_weighed(gate: Rig) -> None:
+    first = Facts("gguf", "llama", weight_bytes=10, layers=1, kv_heads=1, gguf_files=("a", "b"))
+    await gate.install("two", "a", facts=first, others={"b": replace(first, weight_bytes=20)})
+    manifest = {"id": "two", "weights": {"target": "two", "file": "b"}}
+    await gate.ask("PUT", "/models/two", json=manifest)
+
+    for query in ({}, {"file": "a"}, {"file": "b"}):
+        found = await gate.get("/recommendations/l4", weights="two", **query)
+        assert found["model"]["fit"]["weights"] == (20 if query == {"file": "b"} else 10)
+    model = await gate.get("/models/two/compatibility", gpuType="l4")
+    assert model["fit"]["weights"] == 20
+    made = await gate.ask("POST", "/catalog/generate", json={"target": "two", "file": "b"})
+    assert made.json()["facts"]["weightBytes"] == 20
+
+
+async def test_a_gguf_file_that_is_not_there_is_refused_with_those_that_are(gate: Rig) -> None:
+    await gate.install("two", "a", facts=Facts("gguf", gguf_files=("a", "b")))
+    asked: list[tuple[str, str, dict[str, str]]] = [
+        ("POST", "/catalog/generate", {"target": "two", "file": "none"}),
+        ("POST", "/catalog/generate", {"hfModelId": "org/model", "file": "none"}),
+        ("POST", "/vllm/model-info", {"hfModelId": "org/model", "file": "none"}),
+        ("GET", "/recommendations/l4?weights=two&file=none", {}),
+    ]
+
+    for method, path, body in asked:
+        answer = await gate.ask(method, path, json=body or None)
+        assert (answer.status_code, problem(answer)) == (422, "weights_file_missing"), path
+        assert answer.json()["remedy"].endswith(("a, b", "they hold no GGUF model"))
 
 
 async def test_a_repository_is_described_from_its_headers(gate: Rig, hub: Hub) -> None:

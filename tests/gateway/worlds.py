@@ -125,7 +125,9 @@ class Advice:
     async def architecture(self, name: str) -> Architecture:
         raise Rejected("not_found", f"no architecture {name}")
 
-    async def model_info(self, repo: str, revision: str, token: str = "") -> ModelInfo:
+    async def model_info(
+        self, repo: str, revision: str, token: str = "", file: str = ""
+    ) -> ModelInfo:
         support = Support("vllm", FACTS.architecture, True, "in the registry")
         return ModelInfo(repo, revision, "c" * 40, "apache-2.0", FACTS, support)
 

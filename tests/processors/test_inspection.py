@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from processors.inspection import Inspection
 from schemas.checks import CHECKS, Capacity, Check, Holder
+from schemas.facts import Facts
 from schemas.manifest import EngineArguments, Manifest, Resources, WeightsSource
 from schemas.manifest_reading import written
 from schemas.weights import Holding
@@ -23,6 +24,8 @@ WANTS_TWO = Manifest("m", WeightsSource("org/m"), resources=Resources(gpus=2))
 class World:
     """The `World` of an inspection that has everything, but for GPUs."""
 
+    runtime = "process"
+
     def __init__(self, *holders: Holder) -> None:
         self._holders = holders
 
@@ -35,7 +38,7 @@ class World:
     async def config_maps(self, manifest: Manifest, namespace: str) -> str:
         return "asks for none"
 
-    async def engine(self, manifest: Manifest, namespace: str) -> str:
+    async def engine(self, manifest: Manifest, facts: Facts | None, namespace: str) -> str:
         return "it serves it"
 
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity:
@@ -174,3 +177,50 @@ async def test_doubts_about_the_arguments_are_told_together() -> None:
     check = await check_of("arguments", World(), held, manifest=replace(WANTS_TWO, engine=engine))
 
     assert (check.outcome, check.reason.count("; ")) == ("warn", 1)
+
+
+TWO_FILES = replace(
+    HELD,
+    facts=Facts("gguf", "llama", context=512, gguf_files=("a.gguf", "b-00001-of-00002.gguf")),
+    others={"b-00001-of-00002.gguf": Facts("gguf", "qwen2", context=4096)},
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "outcome"),
+    [("", "warn"), ("a.gguf", "warn"), ("b-00001-of-00002.gguf", "pass"),
+     ("b-00002-of-00002.gguf", "pass")],
+)  # fmt: skip
+async def test_a_manifest_is_judged_by_the_gguf_file_that_it_names(file: str, outcome: str) -> None:
+    engine = EngineArguments(max_model_len=1024)
+    manifest = Manifest("m", WeightsSource("org/m", file=file), engine=engine)
+
+    check = await check_of("arguments", World(), TWO_FILES, manifest=manifest)
+
+    assert check.outcome == outcome
+
+
+async def test_a_gguf_file_that_is_none_of_the_weights_is_refused_with_those_there_are() -> None:
+    manifest = Manifest("m", WeightsSource("org/m", file="none.gguf"))
+
+    check = await check_of("weights", World(), TWO_FILES, manifest=manifest)
+
+    assert (check.outcome, check.remedy) == ("fail", "name one of: a.gguf, b-00001-of-00002.gguf")
+
+
+GGUF_BESIDE_TENSORS = replace(
+    HELD,
+    facts=Facts("safetensors", "LlamaForCausalLM", context=512, gguf_files=("a.gguf",)),
+    others={"a.gguf": Facts("gguf", "llama", context=4096)},
+)
+
+
+@pytest.mark.parametrize(("runtime", "engine"), [("", "llama.cpp"), ("vllm", "vLLM")])
+async def test_the_files_that_the_engine_reads_are_those_that_are_judged(
+    runtime: str, engine: str
+) -> None:
+    manifest = Manifest("m", WeightsSource("org/m"), runtime=runtime)
+
+    check = await check_of("architecture", World(), GGUF_BESIDE_TENSORS, manifest=manifest)
+
+    assert check.reason.startswith(engine)

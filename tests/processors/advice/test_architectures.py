@@ -7,7 +7,9 @@ import pytest
 
 from processors.advice import architectures
 from processors.advice.architectures import NoRegistry, keep, newest, parsed, shipped, support
+from processors.advice.memory import engine_of
 from processors.advice.refreshing import fetched
+from schemas.advice import Serving
 from schemas.facts import Facts
 
 REGISTRY = '''
@@ -131,7 +133,7 @@ def test_an_address_that_does_not_answer_is_said() -> None:
 def test_support_is_by_the_engine_that_would_serve(
     facts: Facts, engine: str, known: bool | None
 ) -> None:
-    found = support(facts, shipped())
+    found = support(facts, engine_of(facts, Serving()), shipped())
 
     assert (found.engine, found.known) == (engine, known)
     assert found.reason

@@ -55,7 +55,7 @@ class KServeDriver:
         self._clean: dict[str, bytes] = {}
 
     async def ensure(self, instance: Instance, *, correct: bool = True) -> Sight:
-        """Raises `Rejected` (`unknown_engine`) for what KServe can not run.
+        """Raises `Rejected` (`unknown_engine`, `weights_unfit`) for what KServe can not run.
 
         A cluster that refuses (`invalid`, `conflict`, `forbidden_cluster`, `kserve_missing`,
         `not_found` for its namespace) is a sight with that code.

@@ -8,7 +8,7 @@ so our own change of mind from somebody else's edit.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Never
 
 import msgspec
 
@@ -55,7 +55,8 @@ def names(namespace: str, slot: str) -> tuple[str, ...]:
 
 
 def inference_service(instance: Instance, kind: Kind) -> Object:
-    """What to apply. Raises `Rejected` (`unknown_engine`) for what KServe can not run."""
+    """What to apply. Raises `Rejected` (`unknown_engine`, `weights_unfit`) for what KServe can not
+    run."""
     served = instance.served
     labels = {**served.manifest.labels, MANAGED_BY: MANAGER}
     wanted: Object = {
@@ -141,8 +142,20 @@ def _predictor(instance: Instance, labels: Mapping[str, str]) -> Object:
     }
 
 
+def refuse_gguf() -> Never:
+    """It is given the folder of the weights, and vLLM and Transformers have to be told a file."""
+    raise Rejected(
+        "weights_unfit",
+        "KServe's Hugging Face server can not be told to serve a GGUF file",
+        remedy="install the model's safetensors and leave out `weights.file`,"
+        " or serve it with MLLM_RUNTIME=process",
+    )
+
+
 def _model(instance: Instance) -> Object:
     served, manifest = instance.served, instance.served.manifest
+    if manifest.weights.file:
+        refuse_gguf()
     return {
         "modelFormat": {"name": "huggingface"},
         "storageUri": f"pvc://{served.store}/{instance.namespace}/{served.target}",

@@ -6,7 +6,7 @@ from typing import Protocol
 from processors.driver import Instance
 from processors.kserve.facts import ClusterFacts
 from processors.kserve.kinds import INFERENCE_SERVICES
-from processors.kserve.service import inference_service
+from processors.kserve.service import inference_service, refuse_gguf
 from schemas.checks import Capacity
 from schemas.facts import Facts
 from schemas.manifest import Manifest
@@ -54,6 +54,8 @@ class ClusterWorld:
     async def engine(self, manifest: Manifest, facts: Facts | None, namespace: str) -> str:
         served = Served("check", manifest.id, 0, manifest, manifest.weights.name, "default")
         inference_service(Instance(namespace, DEFAULT_SLOT, served), INFERENCE_SERVICES)
+        if facts is not None and facts.format == "gguf":
+            refuse_gguf()
         return "KServe serves it"
 
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity:

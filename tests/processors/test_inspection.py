@@ -224,3 +224,12 @@ async def test_the_files_that_the_engine_reads_are_those_that_are_judged(
     check = await check_of("architecture", World(), GGUF_BESIDE_TENSORS, manifest=manifest)
 
     assert check.reason.startswith(engine)
+
+
+async def test_on_a_cluster_gguf_is_judged_for_vllm_as_that_is_what_would_load_it() -> None:
+    world = World()
+    world.runtime = "kserve"
+
+    check = await check_of("architecture", world, TWO_FILES, manifest=WANTS_TWO)
+
+    assert (check.outcome, check.reason) == ("warn", "what vLLM makes of GGUF is experimental")

@@ -270,3 +270,10 @@ def test_llama_cpp_has_the_gpus_that_are_asked_for_and_no_more(known: Mapping[st
 
     assert fit(facts, gpu("h100"), asking(1, tensor=2)).gpus == 1
     assert fit(facts, gpu("h100"), asking(3)).gpus == 3
+
+
+def test_weights_are_reckoned_for_the_engine_that_is_named(known: Mapping[str, Facts]) -> None:
+    card, facts = gpu("h100"), known["Qwen2.5-7B-Q4_K_M"]
+
+    assert fit(facts, card, Serving(engine="vllm")).usable == int(0.9 * card.memory)
+    assert fit(facts, card).usable == int(0.95 * card.memory)

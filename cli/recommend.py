@@ -1,5 +1,6 @@
 """`mllm recommend`: which cards there are, what fits on them, and how to tell an engine so."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,7 +15,7 @@ from cli.parameters import Card
 from cli.recommend_rows import COMPARED, PROFILES, compatibility_text, recommendation_text
 from cli.session import Here, Session
 from schemas.advice import Compatibility, GpuProfile, Recommendation
-from schemas.api.advice import ModelAdvice, ModelInfoBody
+from schemas.api.advice import ModelAdvice, ModelInfoBody, SupportedModels
 from schemas.api.models import ModelDetail
 from schemas.api.problem import Page
 from schemas.api.weights import WeightsInfo
@@ -115,7 +116,8 @@ def compatibility(
     token_secret
         Name of the secret that holds a token for the Hub; looks there even if it is installed.
     refresh
-        First get vLLM's list of architectures anew, into this machine's MLLM_DATA_DIR.
+        First get vLLM's list of architectures anew, into this machine's MLLM_DATA_DIR: do it where
+        the server runs, as it goes by its own.
     place
         With --refresh: an address or file to get it from. An installed vLLM, or else vLLM's own
         repository, unless given.
@@ -227,3 +229,10 @@ def _refresh(session: Session, place: str) -> None:
     except OSError as error:
         raise Failure(f"{settings.data_dir}: {error.strerror}", "check MLLM_DATA_DIR") from error
     session.hint(f"{len(registry.architectures)} architectures of {source}, in {path}")
+    with suppress(Failure):  # there need be no server here
+        known = session.gateway.get("/vllm/supported-models", SupportedModels, limit=1)
+        if (known.source, known.as_of) != (source, today):
+            session.hint(
+                f"the server still goes by the list of {known.as_of}: do this on its machine,"
+                " with its MLLM_DATA_DIR"
+            )

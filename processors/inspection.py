@@ -114,10 +114,9 @@ class Inspection:
         found = support(facts, engine, await self._advisor.supported_models())
         if found.known:
             return found.reason
-        refresh = "a newer list may know it: mllm recommend compatibility --refresh"
-        if found.known is None or found.engine != VLLM:
-            raise Warned(found.reason, refresh)
-        raise Rejected("unsupported", found.reason, remedy=refresh)
+        if found.known is None:
+            raise Warned(found.reason, found.remedy)
+        raise Rejected("unsupported", found.reason, remedy=found.remedy)
 
     async def _gpus(self, manifest: Manifest, namespace: str, slot: str) -> str:
         capacity = await self.capacity(manifest, namespace, slot=slot)

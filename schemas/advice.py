@@ -158,12 +158,14 @@ class Registry(Value):
 
 
 class Support(Value):
-    """Whether the engine knows the architecture; `known` is None when nobody can say."""
+    """Whether the engine knows the architecture; `known` is None when nobody can say. `remedy` says
+    what to do unless it does."""
 
     engine: str
     architecture: str
     known: bool | None
     reason: str
+    remedy: str = ""
 
 
 class Compatibility(Value):

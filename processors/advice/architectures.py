@@ -36,6 +36,10 @@ KINDS: Mapping[str, Kind] = {
 }
 """vLLM's dictionaries; a name in several of them is what the first of them says."""
 
+REFRESH = (
+    "a newer list may know it: mllm recommend compatibility --refresh, on the server's machine"
+    " and with its MLLM_DATA_DIR"
+)
 GONE = "_PREVIOUSLY_SUPPORTED_MODELS"
 
 
@@ -135,18 +139,21 @@ def support(facts: Facts, engine: BuiltIn, registry: Registry) -> Support:
     """Whether the engine that would serve the model knows its architecture."""
     name = facts.architecture
     if not name:
-        return Support(engine, "", None, "the files do not say what architecture it is")
+        why = "the files do not say what architecture it is"
+        return Support(engine, "", None, why, "see what its repository says of how it is served")
     if engine == LLAMACPP:
         return _by_llama_cpp(name)
     if facts.format == "gguf":
-        return Support(engine, name, None, "what vLLM makes of GGUF is experimental")
+        why = "what vLLM makes of GGUF is experimental"
+        return Support(engine, name, None, why, "serve it with llamacpp")
     found = next((one for one in registry.architectures if one.name == name), None)
     when = f"as of {registry.as_of}"
     if found is None:
         why = f"vLLM did not list it {when}; a newer one, or Transformers' code in it, may know it"
-        return Support(engine, name, False, why)
+        return Support(engine, name, None, why, REFRESH)
     if found.removed_in:
-        return Support(engine, name, False, f"vLLM dropped it after version {found.removed_in}")
+        why = f"vLLM dropped it after version {found.removed_in}"
+        return Support(engine, name, False, why, "have MLLM_ENGINES run that version, and name it")
     how = " through Transformers' code" if found.kind == "transformers" else ""
     return Support(engine, name, True, f"vLLM serves it{how}, {when}")
 
@@ -156,4 +163,4 @@ def _by_llama_cpp(name: str) -> Support:
     if name in known.architectures:
         return Support(LLAMACPP, name, True, f"llama.cpp serves it, as of {known.as_of}")
     why = f"llama.cpp did not list it as of {known.as_of}; a newer one may"
-    return Support(LLAMACPP, name, False, why)
+    return Support(LLAMACPP, name, None, why, "try it: what llama.cpp does not know, it refuses")

@@ -150,10 +150,24 @@ async def test_a_refreshed_registry_is_what_the_server_knows(
 
     assert outcome.code == 0
     assert f"5 architectures of {path}" in outcome.err
+    assert "the server" not in outcome.err
     assert (home / "data" / FILE).is_file()
     assert newest(home / "data").source == str(path)
     found = await mllm.rig.get("/vllm/model/BrandNewForCausalLM")
     assert found["source"] == str(path)
+
+
+async def test_a_server_that_keeps_its_data_elsewhere_is_said_to_know_nothing_new(
+    mllm: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "registry.py"
+    path.write_text(REGISTRY)
+    monkeypatch.setenv("MLLM_DATA_DIR", str(tmp_path / "another"))
+
+    outcome = await mllm("recommend", "compatibility", "--refresh", "--from", str(path))
+
+    assert "the server still goes by the list of" in outcome.err
+    assert "on its machine" in outcome.err
 
 
 async def test_a_registry_that_is_none_changes_nothing(mllm: Terminal, home: Path) -> None:

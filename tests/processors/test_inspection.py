@@ -233,3 +233,15 @@ async def test_on_a_cluster_gguf_is_judged_for_vllm_as_that_is_what_would_load_i
     check = await check_of("architecture", world, TWO_FILES, manifest=WANTS_TWO)
 
     assert (check.outcome, check.reason) == ("warn", "what vLLM makes of GGUF is experimental")
+
+
+async def test_an_architecture_that_vllm_did_not_list_yet_does_not_keep_a_model_from_serving() -> (
+    None
+):
+    held = replace(HELD, facts=FACTS)
+
+    check = await check_of("architecture", World(), held)
+
+    assert check.outcome == "warn"
+    assert "may know it" in check.reason
+    assert "--refresh, on the server's machine" in check.remedy

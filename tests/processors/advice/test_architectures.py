@@ -123,11 +123,11 @@ def test_an_address_that_does_not_answer_is_said() -> None:
     ("facts", "engine", "known"),
     [
         (Facts("safetensors", "LlamaForCausalLM"), "vllm", True),
-        (Facts("safetensors", "NobodyForCausalLM"), "vllm", False),
+        (Facts("safetensors", "NobodyForCausalLM"), "vllm", None),
         (Facts("safetensors", "MllamaForConditionalGeneration"), "vllm", False),
         (Facts("safetensors"), "vllm", None),
         (Facts("gguf", "qwen2"), "llamacpp", True),
-        (Facts("gguf", "nobody"), "llamacpp", False),
+        (Facts("gguf", "nobody"), "llamacpp", None),
     ],
 )
 def test_support_is_by_the_engine_that_would_serve(
@@ -137,3 +137,4 @@ def test_support_is_by_the_engine_that_would_serve(
 
     assert (found.engine, found.known) == (engine, known)
     assert found.reason
+    assert bool(found.remedy) == (not known)

@@ -101,7 +101,7 @@ def compatibility(
 ) -> int:
     """Say whether MODEL fits on a kind of card, or on which of all, and show the arithmetic.
 
-    Fails when it does not fit on the card that was named.
+    Fails unless it is sure to fit on the card that was named.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def compatibility(
     [one] = found
     text = compatibility_text(one, colour=session.printer.colour)
     session.printer.value(one, text, f"gpu/{one.gpu.type}")
-    return Exit.FAILED if one.fit.verdict == "does-not-fit" else Exit.OK
+    return Exit.OK if one.fit.verdict in ("fits", "tight") else Exit.FAILED
 
 
 def _profiles(gateway: Gateway) -> tuple[GpuProfile, ...]:

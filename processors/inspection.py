@@ -73,7 +73,7 @@ class Inspection:
         world, facts = self._world, self._facts(manifest, holding)
         return tuple(
             await asyncio.gather(
-                _asked("weights", _weights(manifest, holding)),
+                _asked("weights", _weights(manifest, holding, facts)),
                 _asked("storage", _storage(world, holding, namespace)),
                 _asked("secrets", world.secrets(manifest, namespace)),
                 _asked("configMaps", world.config_maps(manifest, namespace)),
@@ -151,7 +151,7 @@ class Inspection:
             case "tight":
                 raise Warned(f"tight on {fit.gpus} x {name}: {sums}", "shorten maxModelLen")
             case "unknown":
-                raise Warned("the size of the weights is not known")
+                raise Warned(fit.notes[0], "try it, or install other weights")
             case "does-not-fit":
                 least = f"{fit.least_gpus} would do" if fit.least_gpus else "no number would do"
                 text = f"does not fit on {fit.gpus} x {name} ({least}): {sums}"
@@ -177,7 +177,7 @@ async def _asked(name: str, question: Awaitable[str]) -> Check:
         return Check(name, "fail", f"it can not be looked at: {_why(error)}", "try again")
 
 
-async def _weights(manifest: Manifest, holding: Holding | None) -> str:
+async def _weights(manifest: Manifest, holding: Holding | None, facts: Facts | None) -> str:
     source = manifest.weights
     if holding is None:
         raise Rejected(
@@ -193,6 +193,9 @@ async def _weights(manifest: Manifest, holding: Holding | None) -> str:
             f" {', '.join(holding.corrupted[:3])}",
             remedy=install_again(holding.repo, holding.revision, source.name),
         )
+    if facts is not None and facts.broken:
+        remedy = "install others, or all of their files: these are as they were installed"
+        raise Rejected("weights_unfit", facts.broken, remedy=remedy)
     if source.repo and holding.repo != source.repo:
         text = f"{source.name} holds {holding.repo}, not {source.repo}"
         raise Rejected("other_weights", text, remedy="name the target that holds it")

@@ -34,6 +34,8 @@ class Facts(Value):
     layers that predict further ahead (MTP): engines leave them out unless told, so `parameters`
     does, and `weight_bytes` does not. Of the rest, `embedding_bytes` are the embedding's and the
     head's, and `replicated_bytes` those that tensor parallelism copies instead of splitting.
+
+    `broken` is why no engine can read the files, where that is certain.
     """
 
     format: Format = "other"
@@ -69,3 +71,5 @@ class Facts(Value):
     gguf_files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What could not be read, and why."""
+
+    broken: str = ""

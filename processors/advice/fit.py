@@ -83,7 +83,7 @@ def fit(facts: Facts, gpu: GpuProfile, serving: Serving | None = None) -> Fit:
     split = chosen(facts, serving, engine, least or NODE)
     found = load(facts, gpu, split, serving, engine)
     return Fit(
-        verdict=found.verdict if facts.weight_bytes else "unknown",
+        verdict=found.verdict if told(facts) else "unknown",
         gpus=split.gpus,
         tensor_parallel=split.tensor,
         pipeline_parallel=split.pipeline,
@@ -98,10 +98,16 @@ def fit(facts: Facts, gpu: GpuProfile, serving: Serving | None = None) -> Fit:
         room=found.room,
         tokens=found.tokens,
         sequences=found.sequences,
-        least_gpus=least if facts.weight_bytes else 0,
+        least_gpus=least if told(facts) else 0,
         arithmetic=tuple(arithmetic(facts, gpu, found, serving)),
         notes=tuple(notes(facts, gpu, split, least)),
     )
+
+
+def told(facts: Facts) -> bool:
+    """Whether the files say enough: how big they are, of what layers, and what these cache."""
+    caches = facts.kv_heads or facts.kv_lora_rank or not facts.cached_layers
+    return bool(facts.weight_bytes and facts.layers and caches)
 
 
 def load(facts: Facts, gpu: GpuProfile, split: Split, serving: Serving, engine: BuiltIn) -> Load:
@@ -152,14 +158,14 @@ def chosen(facts: Facts, serving: Serving, engine: BuiltIn, usual: int) -> Split
 
 
 def notes(facts: Facts, gpu: GpuProfile, split: Split, least: int) -> Iterator[str]:
-    if not facts.weight_bytes:
-        yield "the size of the weights is not known, so nothing can be said"
+    if facts.broken:
+        yield facts.broken
+    if not told(facts):
+        yield f"nothing can be said: the files do not tell {_untold(facts)}"
     elif not least:
         yield f"it fits on no number of these GPUs up to {MOST_GPUS}"
     if not divides(facts, split.tensor):
         yield f"{facts.heads} heads can not be split {split.tensor} ways: vLLM will refuse"
-    if facts.weight_bytes and not (facts.kv_heads or facts.kv_lora_rank):
-        yield "the files name no attention heads, so no KV cache is counted"
     if facts.quantization == "fp8" and gpu.dtypes and "fp8" not in gpu.dtypes:
         yield f"{gpu.name} does not compute with fp8: vLLM unpacks it, from capability 8.0 on"
     if facts.cached_layers < facts.layers:
@@ -167,6 +173,12 @@ def notes(facts: Facts, gpu: GpuProfile, split: Split, least: int) -> Iterator[s
         yield f"{others} layers keep a small state of fixed size, which is not counted"
     if facts.draft_bytes:
         yield f"without {gib(facts.draft_bytes)} of layers that predict ahead (MTP)"
+
+
+def _untold(facts: Facts) -> str:
+    if not facts.weight_bytes:
+        return "the size of the weights"
+    return "how many attention heads there are" if facts.layers else "how many layers there are"
 
 
 def arithmetic(facts: Facts, gpu: GpuProfile, found: Load, serving: Serving) -> Iterator[str]:

@@ -10,7 +10,7 @@ from math import prod
 from typing import NamedTuple, TypeAlias
 
 from processors.facts.ggml import TYPES
-from processors.facts.source import Source, Unreadable
+from processors.facts.source import Broken, Source, Unreadable
 from processors.facts.tensors import MOST_ELEMENTS, Tensor
 
 LONGEST_HEADER = 64 << 20
@@ -93,7 +93,7 @@ class Cursor:
 
     def skip(self, length: int) -> None:
         if length > self.left:
-            raise Unreadable(f"{self.path}: its header is cut short, or too long")
+            raise self._ended()
         if self._at + length <= len(self._buffer):
             self._at += length
         else:
@@ -127,19 +127,24 @@ class Cursor:
         if self._at + length <= len(self._buffer):
             return
         if length > self.left:
-            raise Unreadable(f"{self.path}: its header is cut short, or too long")
+            raise self._ended()
         begin = self.position
         raw = self._source.read(self.path, begin, min(max(length, CHUNK), self._end - begin))
         if len(raw) < length:
             raise Unreadable(f"{self.path}: shorter than listed")
         self._begin, self._buffer, self._at = begin, raw, 0
 
+    def _ended(self) -> Unreadable:
+        if self._end == LONGEST_HEADER:
+            return Unreadable(f"{self.path}: its header is too long")
+        return Broken(f"{self.path}: its header is cut short")
+
 
 def header_of(source: Source, path: str) -> Header:
     """Raises `Unreadable`."""
     cursor = Cursor(source, path)
     if cursor.take(4) != b"GGUF":
-        raise Unreadable(f"{path}: not a GGUF file")
+        raise Broken(f"{path}: not a GGUF file")
     version = cursor.scalar(U32)
     if version not in (2, 3):
         raise Unreadable(f"{path}: GGUF of a version, or byte order, that is not read here")
@@ -149,9 +154,9 @@ def header_of(source: Source, path: str) -> Header:
     begin = _aligned(cursor.position, values)
     room = source.files[path] - begin
     if found and max(offset + tensor.bytes for tensor, offset in found) > room:
-        raise Unreadable(f"{path}: shorter than its tensors")
+        raise Broken(f"{path}: shorter than its tensors")
     if sum(tensor.bytes for tensor, _ in found) > max(room, 0):
-        raise Unreadable(f"{path}: its tensors overlap")
+        raise Broken(f"{path}: its tensors overlap")
     return Header(values, tuple(tensor for tensor, _ in found), begin)
 
 

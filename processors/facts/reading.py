@@ -15,7 +15,7 @@ from processors.facts.config import Config, understood
 from processors.facts.fields import NOTHING, Fields, decoded
 from processors.facts.safetensors import tensors_of
 from processors.facts.shapes import with_shapes
-from processors.facts.source import Bounded, Source, Unreadable, whole
+from processors.facts.source import Bounded, Broken, Source, Unreadable, whole
 from processors.facts.tensors import Expected, Tensor, count
 from schemas.facts import PART, Facts, first_part
 
@@ -62,10 +62,21 @@ class Notes:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.broken = ""
+
+    def fault(self, error: Unreadable) -> None:
+        """Note why weights could not be read."""
+        self.add(str(error))
+        if isinstance(error, Broken):
+            self.broken = self.broken or _line(str(error))
 
     def add(self, text: str) -> None:
         if len(self.lines) < MOST_NOTES:
-            self.lines.append("".join(c if c.isprintable() else "?" for c in text)[:LONGEST_NOTE])
+            self.lines.append(_line(text))
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:LONGEST_NOTE]
 
 
 def read_facts(source: Source, file: str = "") -> Facts:
@@ -81,7 +92,9 @@ def read_facts(source: Source, file: str = "") -> Facts:
         facts = _of_gguf(source, notes, first_part(file) or models[0], len(models))
     else:
         facts = _of_others(source, notes)
-    return replace(facts, gguf_files=models, notes=(*facts.notes, *notes.lines))
+    return replace(
+        facts, gguf_files=models, notes=(*facts.notes, *notes.lines), broken=notes.broken
+    )
 
 
 def facts_of_others(source: Source, facts: Facts) -> Mapping[str, Facts]:
@@ -119,7 +132,7 @@ def _of_gguf(source: Source, notes: Notes, file: str, models: int) -> Facts:
     try:
         headers = _headers(source, _parts(source, file))
     except Unreadable as error:
-        notes.add(str(error))
+        notes.fault(error)
         return Facts(format="gguf", weight_bytes=source.files.get(file, 0))
     facts, expected = metadata.facts_of(headers[0].values)
     facts = _plausible(facts, notes)
@@ -241,7 +254,7 @@ def _parts(source: Source, file: str) -> Sequence[str]:
         last = min(int(of), MOST_SHARDS)
         names = [f"{stem}-{number:05}-of-{of}.gguf" for number in range(1, last + 1)]
     if missing := next((name for name in names if name not in source.files), ""):
-        raise Unreadable(f"{missing}: not there")
+        raise Broken(f"{missing}: not there")
     return names
 
 
@@ -255,7 +268,7 @@ def _read_all(
 
     def attempt(path: str) -> list[Tensor] | Unreadable:
         if path not in source.files:
-            return Unreadable(f"{path}: not there")
+            return Broken(f"{path}: not there")
         try:
             return read(source, path)
         except Unreadable as error:
@@ -266,7 +279,7 @@ def _read_all(
     with ThreadPoolExecutor(source.lanes) as pool:
         for answer in pool.map(attempt, paths[:MOST_SHARDS]):
             if isinstance(answer, Unreadable):
-                notes.add(str(answer))
+                notes.fault(answer)
                 complete = False
             elif len(tensors) + len(answer) <= MOST_TENSORS:
                 tensors += answer

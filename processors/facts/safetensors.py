@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from processors.facts.source import Source, Unreadable
+from processors.facts.source import Broken, Source, Unreadable
 from processors.facts.tensors import MOST_DIMENSIONS, MOST_ELEMENTS, Tensor
 
 LONGEST_HEADER = 32 << 20
@@ -55,13 +55,15 @@ def tensors_of(source: Source, path: str) -> list[Tensor]:
     size = source.files[path]
     begin = source.read(path, 0, min(size, FIRST_READ))
     length = int.from_bytes(begin[:8], "little") if len(begin) >= 8 else 0
-    if not 2 <= length <= min(LONGEST_HEADER, size - 8):
-        raise Unreadable(f"{path}: not a safetensors file")
+    if not 2 <= length <= size - 8:
+        raise Broken(f"{path}: not a safetensors file")
+    if length > LONGEST_HEADER:
+        raise Unreadable(f"{path}: its header is too long")
     raw = begin[8 : 8 + length]
     if len(raw) < length:
         raw += source.read(path, 8 + len(raw), length - len(raw))
     if len(raw) < length:
-        raise Unreadable(f"{path}: its header is cut short")
+        raise Broken(f"{path}: its header is cut short")
     return _parsed(raw, path, size - 8 - length)
 
 
@@ -78,9 +80,9 @@ def _understood(raw: bytes, path: str, room: int) -> list[Tensor]:
         described.pop("__metadata__", None)
         tensors = [_tensor(name, entry.decode(one), room) for name, one in described.items()]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise Unreadable(f"{path}: its header makes no sense") from error
+        raise Broken(f"{path}: its header makes no sense") from error
     if sum(tensor.bytes for tensor in tensors) > room:
-        raise Unreadable(f"{path}: its tensors overlap")
+        raise Broken(f"{path}: its tensors overlap")
     return tensors
 
 

@@ -13,6 +13,10 @@ class Unreadable(Exception):
     """A file is not what its name says, or can not be read. The text is for people."""
 
 
+class Broken(Unreadable):
+    """No engine can read it either."""
+
+
 class Source(Protocol):
     """Files by their path, with their sizes in bytes. Thread-safe: `lanes` may read at once."""
 

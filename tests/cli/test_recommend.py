@@ -10,6 +10,7 @@ from processors.advice.advisor import Advice
 from processors.advice.architectures import FILE, newest
 from processors.hub import Hub as Asking
 from schemas.advice import Compatibility
+from schemas.facts import Facts
 from tests.cli.test_models import Terminal
 from tests.gateway.rig import gateway
 from tests.gateway.test_advice import CONFIG, TENSORS, Machines, install
@@ -118,6 +119,16 @@ async def test_what_does_not_fit_fails(mllm: Terminal) -> None:
 
     assert outcome.code == 1
     assert outcome.out.startswith("does-not-fit: 1 x NVIDIA T4")
+
+
+async def test_what_may_not_fit_fails_too(mllm: Terminal) -> None:
+    await mllm.rig.install("garbage", "a.gguf", facts=Facts("gguf", weight_bytes=9))
+    await mllm.rig.get("/weights", min_sequence=await mllm.rig.log.end())
+
+    outcome = await mllm("recommend", "compatibility", "garbage", "--gpu", "l4")
+
+    assert outcome.code == 1
+    assert outcome.out.startswith("unknown: 1 x NVIDIA L4")
 
 
 REFUSED = [

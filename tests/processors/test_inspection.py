@@ -245,3 +245,12 @@ async def test_an_architecture_that_vllm_did_not_list_yet_does_not_keep_a_model_
     assert check.outcome == "warn"
     assert "may know it" in check.reason
     assert "--refresh, on the server's machine" in check.remedy
+
+
+async def test_weights_that_no_engine_can_read_fail_with_the_reason() -> None:
+    broken = "a.gguf: not a GGUF file"
+    held = replace(HELD, facts=Facts("gguf", gguf_files=("a.gguf",), broken=broken))
+
+    check = await check_of("weights", World(), held)
+
+    assert (check.outcome, check.reason) == ("fail", broken)

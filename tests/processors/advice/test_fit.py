@@ -224,6 +224,16 @@ def test_of_nothing_nothing_is_known() -> None:
     assert found.notes
 
 
+@pytest.mark.parametrize("gone", ["weight_bytes", "layers", "kv_heads"])
+def test_what_the_files_do_not_tell_fits_nobody_knows_where(
+    known: Mapping[str, Facts], gone: str
+) -> None:
+    found = fit(replace(known["Llama-3-8B"], **{gone: 0}), gpu("h100"))
+
+    assert found.verdict == "unknown"
+    assert found.notes[0].startswith("nothing can be said")
+
+
 def asking(gpus: int, tensor: int = 1, pipeline: int = 1) -> Serving:
     engine = EngineArguments(tensor_parallel_size=tensor, pipeline_parallel_size=pipeline)
     return serving_of(

@@ -88,6 +88,28 @@ def test_a_damaged_safetensors_file_is_noted(tmp_path: Path, content: bytes) -> 
     assert any(note.startswith("model.safetensors: ") for note in facts.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "broken"),
+    [
+        ("m.gguf", b"garbage, and more of it", "m.gguf: not a GGUF file"),
+        ("m.gguf", b"GGUF\3\0", "m.gguf: its header is cut short"),
+        ("m-00001-of-00002.gguf", b"", "m-00002-of-00002.gguf: not there"),
+        ("m.safetensors", b"garbage", "m.safetensors: not a safetensors file"),
+        ("m.gguf", b"GGUF" + struct.pack("<IQQ", 9, 0, 0), ""),
+    ],
+)
+def test_only_what_no_engine_can_read_is_broken(
+    tmp_path: Path, name: str, content: bytes, broken: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    facts = read_facts(folder(tmp_path))
+
+    assert facts.broken == broken
+    assert facts.notes
+    assert fit(facts, shipped().gpus[0]).verdict == "unknown"
+
+
 def gguf(tensors: int = 0, values: int = 0, body: bytes = b"", version: int = 3) -> bytes:
     return b"GGUF" + struct.pack("<IQQ", version, tensors, values) + body
 

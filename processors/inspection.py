@@ -94,7 +94,7 @@ class Inspection:
                 return await self._world.capacity(manifest, namespace, slot)
         except (OSError, TimeoutError) as error:
             text = f"it can not be seen which GPUs are free: {_why(error)}"
-            raise Rejected("cluster_unreachable", text) from error
+            raise Rejected("cluster_unreachable", text, remedy="try again") from error
 
     def _facts(self, manifest: Manifest, holding: Holding | None) -> Facts | None:
         """None where nobody knows, as of a file that is not among the weights."""

@@ -1,6 +1,7 @@
 """What an API server answers when it does not do as asked, as one error with a code."""
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -16,6 +17,13 @@ DENIED = re.compile(r'admission webhook "[^"]*" denied the request')
 BUSY = frozenset({408, 429})
 
 
+REMEDIES: Mapping[str, str] = {
+    "cluster_unreachable": "see that it answers: kubectl cluster-info; KUBECONFIG names it",
+    "forbidden_cluster": "allow it what deploy/kserve-rbac.yaml does",
+    "kserve_missing": "install KServe in the cluster",
+}
+
+
 class ClusterError(Rejected):
     """A cluster that refused or was not there.
 
@@ -23,6 +31,9 @@ class ClusterError(Rejected):
     `conflict` (`fields` are those that somebody else manages), `invalid`, `not_found`, and
     `expired` (a version that is too old to go on from).
     """
+
+    def __init__(self, code: str, message: str, **details: object) -> None:
+        super().__init__(code, message, **{"remedy": REMEDIES.get(code, ""), **details})
 
     @property
     def fields(self) -> tuple[str, ...]:

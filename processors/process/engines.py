@@ -89,7 +89,9 @@ class EngineProgram:
         if reads_gguf:
             return gguf_file(folder, wanted)
         raise Rejected(
-            "weights_unfit", f"{self.name} reads {', '.join(self.formats)}: the weights are not"
+            "weights_unfit",
+            f"{self.name} reads {', '.join(self.formats)}: the weights are not",
+            remedy="install some that are, or name another engine: runtime",
         )
 
 

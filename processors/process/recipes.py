@@ -79,9 +79,11 @@ class Recipes:
             refuse_all([*wrong, refusal])
             raise
         refuse_all(wrong)
+        missing = engine.missing()
         return {
             "engine": engine.name,
-            "installed": not engine.missing(),
+            "installed": not missing,
+            "remedy": missing,
             "command": list(command),
             "health": engine.health,
             "weights": str(serving.model),

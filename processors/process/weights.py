@@ -37,7 +37,11 @@ def gguf_file(folder: Path, wanted: str) -> Path:
     if len(models) == 1:
         return folder / models[0]
     if not models:
-        raise Rejected("weights_unfit", "the weights hold no GGUF model")
+        raise Rejected(
+            "weights_unfit",
+            "the weights hold no GGUF model",
+            remedy="install some that do, or name another engine: runtime",
+        )
     raise Rejected(
         "weights_ambiguous",
         f"the weights hold {len(models)} GGUF models: {', '.join(models)}",

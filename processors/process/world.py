@@ -64,7 +64,7 @@ class ProcessWorld:
         plan = await self._recipes.preview(manifest, namespace)
         if not plan["installed"]:
             text = f"{plan['engine']} is not installed here"
-            raise Rejected("engine_missing", text, remedy="install it where mllm runs")
+            raise Rejected("engine_missing", text, remedy=plan["remedy"])
         return f"{plan['engine']} serves it"
 
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity:

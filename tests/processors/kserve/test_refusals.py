@@ -61,3 +61,17 @@ def test_a_conflict_names_its_fields() -> None:
 
 def test_an_api_that_is_not_served_is_named() -> None:
     assert "serving.kserve.io/v1beta1" in str(refusal(404, b"404 page not found\n", PATH))
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "remedy"),
+    [
+        (503, b"", "kubectl cluster-info"),
+        (403, status(403, "is forbidden"), "kserve-rbac.yaml"),
+        (404, b"404 page not found\n", "install KServe"),
+    ],
+)
+def test_a_cluster_that_can_not_be_used_comes_with_what_to_do(
+    code: int, body: bytes, remedy: str
+) -> None:
+    assert remedy in str(refusal(code, body, PATH).details["remedy"])

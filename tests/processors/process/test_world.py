@@ -12,10 +12,13 @@ from schemas.message import Rejected
 from tests.processors.process.rig import Machine, instance, machine
 
 
+def world(here: Machine) -> ProcessWorld:
+    return ProcessWorld(here.data, here.store, here.recipes, here.secrets)
+
+
 async def holders(here: Machine, namespace: str) -> tuple[Holder, ...]:
-    world = ProcessWorld(here.data, here.store, here.recipes, here.secrets)
     manifest = instance().served.manifest
-    return (await world.capacity(manifest, namespace, "another")).holders
+    return (await world(here).capacity(manifest, namespace, "another")).holders
 
 
 async def test_who_holds_cards_is_told_within_a_tenant_only(tmp_path: Path) -> None:
@@ -34,12 +37,28 @@ async def test_all_that_keeps_an_engine_from_serving_a_manifest_is_told_at_once(
     tmp_path: Path,
 ) -> None:
     async with machine(tmp_path) as here:
-        world = ProcessWorld(here.data, here.store, here.recipes, here.secrets)
         engine = EngineArguments(extra=("--x",))
         wanted = instance(env={"LD_PRELOAD": "x", "PYTHONPATH": "y"}, engine=engine)
 
         with pytest.raises(Rejected) as raised:
-            await world.engine(wanted.served.manifest, "default")
+            await world(here).engine(wanted.served.manifest, None, "default")
 
     for words in ("LD_PRELOAD", "PYTHONPATH", "takes no extra arguments"):
         assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "remedy"),
+    [
+        ("absent", "install mllm-no-such-program, or correct MLLM_ENGINES"),
+        ("llamacpp", "install some that do, or name another engine: runtime"),
+    ],
+)
+async def test_what_can_not_serve_here_comes_with_what_to_do_about_it(
+    tmp_path: Path, runtime: str, remedy: str
+) -> None:
+    async with machine(tmp_path) as here:
+        with pytest.raises(Rejected) as refused:
+            await world(here).engine(instance(runtime=runtime).served.manifest, None, "default")
+
+    assert refused.value.details["remedy"] == remedy

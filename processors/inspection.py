@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from msgspec.structs import replace
+
+from processors.advice import fit as fitting
 from processors.advice.architectures import support
-from schemas.advice import Advisor, engine_of, facts_for, serving_of
+from schemas.advice import Advisor, GpuProfile, Serving, engine_of, facts_for, serving_of
 from schemas.checks import Capacity, Check, Outcome
 from schemas.engine import LLAMACPP, VLLM, BuiltIn
 from schemas.facts import Facts
@@ -47,6 +50,10 @@ class World(Protocol):
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity: ...
 
     async def nodes(self) -> Sequence[Node]: ...
+
+    def memory(self) -> int:
+        """Bytes of the machine that models share; 0 where there are several to choose from."""
+        ...
 
 
 class Warned(Exception):
@@ -127,10 +134,14 @@ class Inspection:
         raise too_few_gpus(manifest.id, capacity, "" if slot else _makes_room(capacity))
 
     async def _memory(self, manifest: Manifest, facts: Facts | None) -> str:
-        if not manifest.resources.gpus:
+        machine = self._world.memory()
+        if not (manifest.resources.gpus or machine):
             return "no GPU is asked for: it is up to the machine's own memory"
         if facts is None:
             raise Warned("the size of the model is not known", "install its weights")
+        if not manifest.resources.gpus:
+            serving = serving_of(manifest, self._engine(manifest, facts))
+            return _without_gpus(facts, machine, serving)
         products = sorted({node.gpu_product for node in await self._world.nodes() if node.gpus})
         if not any(products):
             raise Warned("no machine says what GPUs it has")
@@ -156,6 +167,24 @@ class Inspection:
                 least = f"{fit.least_gpus} would do" if fit.least_gpus else "no number would do"
                 text = f"does not fit on {fit.gpus} x {name} ({least}): {sums}"
                 raise Rejected("too_big", text, remedy="more GPUs, or a shorter maxModelLen")
+
+
+def _without_gpus(facts: Facts, memory: int, serving: Serving) -> str:
+    """How it would do without any GPU: all of it has to be in the machine's memory. Some engines
+    map their weights, and come up all the same, so it only warns."""
+    machine = GpuProfile("machine", "this machine", "", memory)
+    alone = replace(
+        serving, gpus=1, tensor_parallel=1, pipeline_parallel=1, gpu_memory_utilization=0.0
+    )
+    found = fitting.fit(facts, machine, alone)
+    match found.verdict:
+        case "fits" | "tight":
+            return f"fits in this machine's memory: {found.arithmetic[-1]}"
+        case "unknown":
+            raise Warned(found.notes[0], "try it, or install other weights")
+        case "does-not-fit":
+            text = f"does not fit in this machine's memory: {found.arithmetic[-1]}"
+            raise Warned(text, "take smaller weights, or a shorter maxModelLen")
 
 
 def _makes_room(capacity: Capacity) -> str:

@@ -61,6 +61,9 @@ class ClusterWorld:
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity:
         return await self._facts.capacity(manifest, namespace, slot=slot)
 
+    def memory(self) -> int:
+        return 0
+
     async def nodes(self) -> Sequence[Node]:
         return await self._facts.nodes()
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
+
+from processors.inspection import Warned
 from processors.process import holding, places
 from processors.process.recipes import Recipes
 from processors.process.weights import installed
@@ -65,7 +68,13 @@ class ProcessWorld:
         if not plan["installed"]:
             text = f"{plan['engine']} is not installed here"
             raise Rejected("engine_missing", text, remedy=plan["remedy"])
-        return f"{plan['engine']} serves it"
+        serves = f"{plan['engine']} serves it"
+        if fields := ", ".join(ignored(manifest)):
+            raise Warned(
+                f"{serves}; on the process runtime this is not honoured: {fields}",
+                "leave it out, or serve it with MLLM_RUNTIME=kserve",
+            )
+        return serves
 
     async def capacity(self, manifest: Manifest, namespace: str, slot: str) -> Capacity:
         """Only our own servers are known to hold cards; whose they are is said within a tenant."""
@@ -79,8 +88,25 @@ class ProcessWorld:
         free = max(0, total - sum(holder.gpus for holder in others))
         return Capacity(manifest.resources.gpus, free, total, tuple(others))
 
+    def memory(self) -> int:
+        return psutil.virtual_memory().total
+
     async def nodes(self) -> Sequence[Node]:
         return await self._workloads.nodes()
+
+
+def ignored(manifest: Manifest) -> Iterator[str]:
+    """Fields that mean something on a cluster, and nothing to a process."""
+    resources = manifest.resources
+    said = {
+        "nodeSelector": manifest.node_selector,
+        "tolerations": manifest.tolerations,
+        "resources.cpu": resources.cpu,
+        "resources.memory": resources.memory,
+        "volumes (memory)": any(volume.memory for volume in manifest.volumes),
+        "replicas.min": manifest.replicas.min > 1,
+    }
+    return (field for field, value in said.items() if value)
 
 
 def _holders(root: Path) -> list[tuple[tuple[str, str], Holder]]:

@@ -26,8 +26,12 @@ class World:
 
     runtime = "process"
 
-    def __init__(self, *holders: Holder) -> None:
+    def __init__(self, *holders: Holder, memory: int = 0) -> None:
         self._holders = holders
+        self._memory = memory
+
+    def memory(self) -> int:
+        return self._memory
 
     async def storage(self, there: Holding, namespace: str) -> str:
         return "readable"
@@ -254,3 +258,26 @@ async def test_weights_that_no_engine_can_read_fail_with_the_reason() -> None:
     check = await check_of("weights", World(), held)
 
     assert (check.outcome, check.reason) == ("fail", broken)
+
+
+SOLID = Facts("gguf", "llama", weight_bytes=9 << 30, layers=8, kv_heads=1, gguf_files=("a.gguf",))
+
+
+@pytest.mark.parametrize(
+    ("memory", "facts", "outcome", "reason"),
+    [
+        (0, FACTS, "pass", "no GPU is asked for"),
+        (64 << 30, SOLID, "pass", "fits in this machine's memory: left for the KV cache"),
+        (8 << 30, SOLID, "warn", "does not fit in this machine's memory: left for the KV cache"),
+        (8 << 30, FACTS, "warn", "nothing can be said"),
+    ],
+)
+async def test_without_gpus_a_model_is_weighed_against_the_machines_own_memory(
+    memory: int, facts: Facts, outcome: str, reason: str
+) -> None:
+    manifest, held = Manifest("m", WeightsSource("org/m")), replace(HELD, facts=facts)
+
+    check = await check_of("memory", World(memory=memory), held, manifest=manifest)
+
+    assert check.outcome == outcome
+    assert check.reason.startswith(reason)

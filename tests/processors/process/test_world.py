@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from processors.inspection import Warned
 from processors.process.world import ELSEWHERE, ProcessWorld
 from schemas.checks import Holder
 from schemas.manifest import EngineArguments, Resources
+from schemas.manifest_reading import read_manifest
 from schemas.message import Rejected
 from tests.processors.process.rig import Machine, instance, machine
 
@@ -62,3 +64,26 @@ async def test_what_can_not_serve_here_comes_with_what_to_do_about_it(
             await world(here).engine(instance(runtime=runtime).served.manifest, None, "default")
 
     assert refused.value.details["remedy"] == remedy
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"nodeSelector": {"zone": "a"}}, "nodeSelector"),
+        ({"tolerations": [{"key": "gpu"}]}, "tolerations"),
+        ({"resources": {"cpu": "2"}}, "resources.cpu"),
+        ({"resources": {"memory": "4Gi"}}, "resources.memory"),
+        ({"volumes": [{"name": "v", "mountPath": "/v", "memory": "1Gi"}]}, "volumes (memory)"),
+        ({"replicas": {"min": 2, "max": 3}}, "replicas.min"),
+    ],
+)
+async def test_a_field_that_a_process_does_not_honour_is_warned_of(
+    tmp_path: Path, said: dict[str, object], field: str
+) -> None:
+    usual = {"id": "tiny", "weights": {"target": "tiny"}, "runtime": "fake"}
+    async with machine(tmp_path) as here:
+        with pytest.raises(Warned, match=r"fake serves it; .* is not honoured: ") as warned:
+            await world(here).engine(read_manifest(usual | said), None, "default")
+
+        assert str(warned.value).endswith(f": {field}")
+        assert await world(here).engine(read_manifest(usual), None, "default") == "fake serves it"

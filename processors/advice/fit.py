@@ -100,7 +100,7 @@ def fit(facts: Facts, gpu: GpuProfile, serving: Serving | None = None) -> Fit:
         sequences=found.sequences,
         least_gpus=least if told(facts) else 0,
         arithmetic=tuple(arithmetic(facts, gpu, found, serving)),
-        notes=tuple(notes(facts, gpu, split, least)),
+        notes=(*notes(facts, gpu, split, least), *_idle(facts, split, serving)),
     )
 
 
@@ -133,11 +133,16 @@ def splits(facts: Facts, engine: BuiltIn) -> Iterator[Split]:
 def split_over(facts: Facts, gpus: int, engine: BuiltIn) -> Split:
     """Within a machine by heads, as far as they can be divided; the rest by layers."""
     if engine == LLAMACPP:
-        return Split(1, gpus)
+        return Split(1, _stages(facts, gpus))
     tensor = max(
         size for size in range(1, min(gpus, NODE) + 1) if gpus % size == 0 and divides(facts, size)
     )
-    return Split(tensor, gpus // tensor)
+    return Split(tensor, _stages(facts, gpus // tensor))
+
+
+def _stages(facts: Facts, most: int) -> int:
+    """Each has a layer at least."""
+    return min(most, facts.layers or most)
 
 
 def divides(facts: Facts, size: int) -> bool:
@@ -153,7 +158,7 @@ def chosen(facts: Facts, serving: Serving, engine: BuiltIn, usual: int) -> Split
     tensor, pipeline = serving.tensor_parallel, serving.pipeline_parallel
     if engine == VLLM and (tensor or pipeline):
         tensor = tensor or max(serving.gpus // max(pipeline, 1), 1)
-        return Split(tensor, pipeline or max(serving.gpus // tensor, 1))
+        return Split(tensor, pipeline or _stages(facts, max(serving.gpus // tensor, 1)))
     return split_over(facts, serving.gpus or usual, engine)
 
 
@@ -173,6 +178,11 @@ def notes(facts: Facts, gpu: GpuProfile, split: Split, least: int) -> Iterator[s
         yield f"{others} layers keep a small state of fixed size, which is not counted"
     if facts.draft_bytes:
         yield f"without {gib(facts.draft_bytes)} of layers that predict ahead (MTP)"
+
+
+def _idle(facts: Facts, split: Split, serving: Serving) -> Iterator[str]:
+    if split.gpus < serving.gpus and split.pipeline == facts.layers:
+        yield f"{serving.gpus} GPUs are more than {facts.layers} layers can be split over"
 
 
 def _untold(facts: Facts) -> str:

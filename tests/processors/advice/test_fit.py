@@ -208,6 +208,23 @@ def test_more_gpus_than_a_machine_has_are_stages(known: Mapping[str, Facts]) -> 
     assert (found.tensor_parallel, found.pipeline_parallel) == (8, 2)
 
 
+@pytest.mark.parametrize(
+    ("model", "asked", "split"),
+    [
+        ("Llama-3-8B", Serving(gpus=64), (8, 2)),
+        ("Llama-3-8B", Serving(gpus=64, tensor_parallel=4), (4, 2)),
+        ("Qwen2.5-7B-Q4_K_M", Serving(gpus=8), (1, 2)),
+    ],
+)
+def test_there_are_no_more_stages_than_layers(
+    known: Mapping[str, Facts], model: str, asked: Serving, split: tuple[int, int]
+) -> None:
+    found = fit(replace(known[model], layers=2), gpu("h100"), asked)
+
+    assert (found.tensor_parallel, found.pipeline_parallel) == split
+    assert f"{asked.gpus} GPUs are more than 2 layers can be split over" in found.notes
+
+
 def test_what_fits_on_no_number_of_cards_is_said(known: Mapping[str, Facts]) -> None:
     found = fit(known["DeepSeek-R1"], gpu("rtx-2080-ti"))
 

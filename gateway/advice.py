@@ -40,8 +40,8 @@ GpuPath: TypeAlias = Annotated[
     str,
     PathParameter(
         name="gpuType",
-        pattern=GPU_TYPE,
-        description="A card's type, name, or what nodes call it.",
+        pattern=f"^/?{GPU_TYPE}",
+        description="A card's type, name, or what nodes call it: it may hold slashes.",
     ),
 ]
 ArchitecturePath: TypeAlias = Annotated[
@@ -104,7 +104,7 @@ class Recommendations(Controller):
         """List the kinds of cards that are known, those of our own nodes first, on one page."""
         return Page(tuple(await ports.advisor.profiles()))
 
-    @get("/{gpuType:str}", opt=needs("read"))
+    @get("/{gpuType:path}", opt=needs("read"))
     async def recommend(
         self,
         gpu_type: GpuPath,
@@ -115,6 +115,7 @@ class Recommendations(Controller):
         file: GgufFile = None,
     ) -> Recommendation:
         """Say what a kind of card holds, and what to tell an engine that runs on it."""
+        gpu_type = gpu_type.removeprefix("/")  # which the rest of a path begins with
         recommended = await ports.advisor.recommend(gpu_type)
         if weights is None:
             return recommended

@@ -62,7 +62,7 @@ GpuType: TypeAlias = Annotated[
     str,
     QueryParameter(
         name="gpuType",
-        pattern=GPU_TYPE,
+        pattern=f"^{GPU_TYPE}",
         description="A kind of card: its type, its name, or what machines call it.",
     ),
 ]

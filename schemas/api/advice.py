@@ -9,9 +9,10 @@ from schemas.manifest import Dtype, KvCacheDtype, Line
 from schemas.message import Value
 from schemas.names import Repo, Revision, SecretName
 
-GPU_TYPE = r"^[A-Za-z0-9][A-Za-z0-9 ._+-]{0,99}$(?!\n)"
+GPU_TYPE = r"[A-Za-z0-9][A-Za-z0-9 ._+()/-]{0,99}$(?!\n)"
+"""How a pattern of a card's type, name or alias goes on from its begin."""
 
-GpuType = Annotated[str, Meta(pattern=GPU_TYPE, max_length=100)]
+GpuType = Annotated[str, Meta(pattern=f"^{GPU_TYPE}", max_length=100)]
 
 
 class ModelInfoBody(Value, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from msgspec.structs import replace
@@ -110,6 +111,22 @@ async def test_a_card_is_recommended_by_any_of_its_names(gate: Rig) -> None:
         assert {one["stored"] for one in found["largest"]} == {"bfloat16", "fp8", "int4"}
         assert all(flag["reason"] for flag in found["flags"])
         assert found["model"] is None
+
+
+async def test_every_card_is_found_by_the_name_that_it_is_shown_with(gate: Rig) -> None:
+    await gate.install("tiny", facts=Facts("gguf"))
+    await gate.register("tiny", "tiny")
+    cards = (await gate.get("/recommendations/profiles"))["items"]
+    odd = [card for card in cards if not card["name"].replace(" ", "").isalnum()]
+    assert any("/" in card["name"] and "(" in card["name"] for card in odd)
+
+    for card in odd:
+        found = await gate.get(f"/recommendations/{quote(card['name'], safe='')}")
+        named = await gate.get("/models/tiny/compatibility", gpuType=card["name"])
+        body = {"hfModelId": "org/model", "gpuType": card["name"]}
+        described = await gate.ask("POST", "/vllm/model-info", json=body)
+        assert found["gpu"]["type"] == named["gpu"]["type"] == card["type"]
+        assert described.json()["compatibility"][0]["gpu"]["type"] == card["type"]
 
 
 async def test_an_unknown_card_is_not_found(gate: Rig) -> None:

@@ -289,9 +289,9 @@ def _scale(slot: SlotState, command: ScaleSlot) -> Sequence[RuntimeEvent]:
             most=most,
             manifest=limits.max,
             runtime=command.most,
-            remedy="raise `replicas.max` of its manifest, and activate it again"
-            if command.replicas > limits.max
-            else f"this runtime has at most {command.most}",
+            remedy=f"this runtime has at most {command.most}"
+            if command.replicas > command.most
+            else "raise `replicas.max` of its manifest, and activate it again",
         )
     now = slot.replicas if slot.replicas is not None else max(1, limits.min)
     if command.replicas == now:

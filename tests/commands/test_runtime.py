@@ -499,9 +499,15 @@ def test_what_serves_is_scaled_within_what_it_and_its_world_can_do() -> None:
     given(*ONE_SERVES).when(ScaleSlot(S, 5, 10, "ada")).then_rejected(
         "invalid", replicas=5, most=4, manifest=4, runtime=10
     )
-    given(*ONE_SERVES).when(ScaleSlot(S, 2, 1, "ada")).then_rejected(
-        "invalid", replicas=2, most=1, manifest=4, runtime=1
-    )
+    for replicas in (2, 5):
+        given(*ONE_SERVES).when(ScaleSlot(S, replicas, 1, "ada")).then_rejected(
+            "invalid",
+            replicas=replicas,
+            most=1,
+            manifest=4,
+            runtime=1,
+            remedy="this runtime has at most 1",
+        )
     given(*ONE_SERVES).when(ScaleSlot(S, -1, 1, "ada")).then_rejected(
         "invalid", replicas=-1, most=1, manifest=4, runtime=1
     )

@@ -13,6 +13,7 @@ from projections.rows import all_of
 from schemas import alias as alias_schema
 from schemas.api.models import Change, ModelDetail, ModelRow, ModelVersion
 from schemas.api.problem import Page
+from schemas.api.runtime import SlotRow
 from schemas.engine import suited
 from schemas.log import Commit, EventLog, Outcome, Stream
 from schemas.manifest import Manifest
@@ -61,24 +62,39 @@ async def detailed(
         also[alias.namespace, alias.model].append(alias.name)
     for slot in await all_of(lambda part: runtime.page(view.db, serving, part), view.as_of):
         where[slot.namespace, slot.model].append(slot.slot)
-    chosen: Mapping[tuple[str, str], str] = {}
-    if world == "process":
-        chosen = await _chosen(view, namespace, rows)
+    engines = await chosen(view, namespace, rows, world)
     return tuple(
         ModelDetail(
             **msgspec.structs.asdict(row),
             aliases=tuple(sorted(also[row.namespace, row.name])),
             slots=tuple(sorted(where[row.namespace, row.name])),
-            engine=row.runtime or chosen.get((row.namespace, row.target), ""),
+            engine=engine(row, engines),
         )
         for row in rows
     )
 
 
-async def _chosen(
-    view: View, namespace: str | None, rows: Sequence[ModelRow]
+async def served_by(view: View, wanted: models.Wanted, name: str, world: str) -> tuple[str, ...]:
+    """Which of the wanted models are of that engine in such a world, as `namespace/name`."""
+    rows = await all_of(lambda part: models.page(view.db, wanted, part), view.as_of)
+    engines = await chosen(view, wanted.namespace, rows, world)
+    return tuple(f"{row.namespace}/{row.name}" for row in rows if engine(row, engines) == name)
+
+
+def engine(row: ModelRow | SlotRow, engines: Mapping[tuple[str, str], str]) -> str:
+    """The one that the manifest names, or that is `chosen`; empty where nobody knows."""
+    return row.runtime or engines.get((row.namespace, row.target), "")
+
+
+async def chosen(
+    view: View, namespace: str | None, rows: Sequence[ModelRow | SlotRow], world: str
 ) -> Mapping[tuple[str, str], str]:
-    """The engine for the weights of models that name none, by the weights' namespace and name."""
+    """The engine for the weights of models that name none, by the weights' namespace and name.
+
+    A cluster chooses as the model starts.
+    """
+    if world != "process":
+        return {}
     targets = tuple({row.target for row in rows if not row.runtime})
     wanted = weights.Wanted(namespace, names=targets)
     found = await all_of(lambda part: weights.page(view.db, wanted, part), view.as_of)

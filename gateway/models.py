@@ -92,11 +92,17 @@ class ModelRoutes(Controller):
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[ModelDetail]:
-        """List models by name, with their aliases and the slots they serve in."""
-        wanted = rows.Wanted(caller.namespaces, runtime, target, label)
+        """List models by name, with their aliases and the slots they serve in.
+
+        `runtime` is the engine that serves them, or would.
+        """
+        wanted = rows.Wanted(caller.namespaces, target, label)
         async with models.open(catalogued.MODELS, fresh, as_of) as view:
             if alias is not None:
                 names = await catalogued.meant(view, caller.namespaces, alias)
+                wanted = msgspec.structs.replace(wanted, names=names)
+            if runtime is not None:
+                names = await catalogued.served_by(view, wanted, runtime, ports.runtime)
                 wanted = msgspec.structs.replace(wanted, names=names)
             page = await rows.page(view.db, wanted, Part(limit, cursor, view.as_of))
             details = await catalogued.detailed(view, caller.namespaces, page.items, ports.runtime)

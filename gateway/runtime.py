@@ -10,11 +10,12 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 from gateway import slots
 from gateway.admission import needs
 from gateway.caller import From
+from gateway.catalogued import chosen, engine
 from gateway.diagnosis import diagnose, healthy
 from gateway.parameters import TIME, AsOf, Cursor, Limit, SlotName, SlotQuery, Text
 from gateway.ports import Handed
 from gateway.reading import Fresh, Models, moment
-from projections import activations, event_index, runtime, statuses
+from projections import activations, event_index, runtime, statuses, weights
 from projections.rows import Part, all_of
 from schemas.api.problem import Page
 from schemas.api.runtime import (
@@ -58,17 +59,25 @@ class RuntimeReads(Controller):
 
     @get("/active", opt=needs("read", lists=True))
     async def active(
-        self, caller: From, models: Models, fresh: Fresh, limit: Limit = 50, cursor: Cursor = None
+        self,
+        caller: From,
+        ports: Handed,
+        models: Models,
+        fresh: Fresh,
+        limit: Limit = 50,
+        cursor: Cursor = None,
     ) -> Page[ActiveRow]:
         """List what serves, or is to, by slot: the model, how it is seen to be, where to ask it."""
         wanted = runtime.Wanted(caller.namespaces, serving=True)
-        names = [runtime.projection.name, statuses.projection.name]
+        names = [one.projection.name for one in (runtime, statuses, weights)]
         async with models.open(names, fresh) as view:
             page = await runtime.page(view.db, wanted, Part(limit, cursor))
             rows = await all_of(lambda part: statuses.page(view.db, caller.namespaces, part))
+            engines = await chosen(view, caller.namespaces, page.items, ports.runtime)
         seen = {(row.namespace, row.slot): row for row in rows}
         return Page(
-            tuple(slots.active(row, _of(row, seen)) for row in page.items), page.next_cursor
+            tuple(slots.active(row, _of(row, seen), engine(row, engines)) for row in page.items),
+            page.next_cursor,
         )
 
     @get("/runtime", opt=needs("read", lists=True))

@@ -47,7 +47,7 @@ def _under_way(row: SlotRow) -> str:
     return (row.candidate.activation if row.candidate else row.deactivation) or row.activation
 
 
-def active(row: SlotRow, seen: StatusRow | None) -> ActiveRow:
+def active(row: SlotRow, seen: StatusRow | None, engine: str) -> ActiveRow:
     status = seen or SlotStatus()
     return ActiveRow(
         namespace=row.namespace,
@@ -57,7 +57,7 @@ def active(row: SlotRow, seen: StatusRow | None) -> ActiveRow:
         version=row.version,
         activation=row.activation,
         target=row.target,
-        runtime=row.runtime,
+        runtime=engine,
         path=f"/serve/{row.slot}/v1",
         health=status.health,
         message=status.message,

@@ -69,7 +69,6 @@ class Wanted(msgspec.Struct, frozen=True):
     """Which models; None is all. `names` are `namespace/name`, `label` a key, or `key=value`."""
 
     namespace: str | None
-    runtime: str | None = None
     target: str | None = None
     label: str | None = None
     names: tuple[str, ...] | None = None
@@ -84,7 +83,6 @@ async def page(db: Db, wanted: Wanted, part: Part) -> Page[ModelRow]:
         models,
         [
             ("namespace = %s", wanted.namespace),
-            ("runtime = %s", wanted.runtime),
             ("target = %s", wanted.target),
             ("namespace || '/' || name = ANY(%s)", list(wanted.names or ())),
             _labelled(wanted.label),

@@ -144,6 +144,12 @@ async def test_models_are_listed_with_the_engine_that_their_weights_choose(house
 
     assert [row["engine"] for row in listed] == ["llamacpp", "vllm", "mine", ""]
     assert (one["engine"], one["runtime"]) == ("llamacpp", "")
+    for engine, names in (("llamacpp", ["a"]), ("vllm", ["b"]), ("mine", ["c"]), ("other", [])):
+        found = await house.get("/models", runtime=engine)
+        assert [row["id"] for row in found["items"]] == names
+    await house.serve("a")
+    active = await house.get("/active", min_sequence=await house.log.end())
+    assert [row["runtime"] for row in active["items"]] == ["llamacpp"]
 
 
 async def test_models_are_listed_with_their_aliases_and_where_they_serve(house: Rig) -> None:

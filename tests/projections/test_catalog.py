@@ -81,7 +81,6 @@ async def test_models_are_chosen_by_what_they_are(db: Db) -> None:
         return [f"{row.namespace}/{row.name}" for row in page.items]
 
     assert await found(models.Wanted(None)) == ["default/big", "other/big", "default/small"]
-    assert await found(models.Wanted("default", runtime="vllm")) == ["default/big"]
     assert await found(models.Wanted("default", target=TARGET)) == ["default/small"]
     assert await found(models.Wanted("default", label="team")) == ["default/big"]
     assert await found(models.Wanted("default", label="team=search")) == ["default/big"]

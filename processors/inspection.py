@@ -224,6 +224,8 @@ async def _weights(manifest: Manifest, holding: Holding | None, facts: Facts | N
         )
     if facts is not None and facts.broken:
         remedy = "install others, or all of their files: these are as they were installed"
+        if manifest.runtime not in OWN_ENGINES:
+            raise Warned(f"{facts.broken}, unless {manifest.runtime} can read it", remedy)
         raise Rejected("weights_unfit", facts.broken, remedy=remedy)
     if source.repo and holding.repo != source.repo:
         text = f"{source.name} holds {holding.repo}, not {source.repo}"

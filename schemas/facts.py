@@ -35,7 +35,7 @@ class Facts(Value):
     does, and `weight_bytes` does not. Of the rest, `embedding_bytes` are the embedding's and the
     head's, and `replicated_bytes` those that tensor parallelism copies instead of splitting.
 
-    `broken` is why no engine can read the files, where that is certain.
+    `broken` is why none of the built-in engines can read the files, where that is certain.
     """
 
     format: Format = "other"

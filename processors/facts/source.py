@@ -14,7 +14,7 @@ class Unreadable(Exception):
 
 
 class Broken(Unreadable):
-    """No engine can read it either."""
+    """No built-in engine can read it either."""
 
 
 class Source(Protocol):

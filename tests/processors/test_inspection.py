@@ -251,13 +251,19 @@ async def test_an_architecture_that_vllm_did_not_list_yet_does_not_keep_a_model_
     assert "--refresh, on the server's machine" in check.remedy
 
 
-async def test_weights_that_no_engine_can_read_fail_with_the_reason() -> None:
+@pytest.mark.parametrize(("runtime", "outcome"), [("", "fail"), ("mine", "warn")])
+async def test_weights_that_are_broken_fail_with_the_reason_unless_their_engine_is_not_ours(
+    runtime: str, outcome: str
+) -> None:
     broken = "a.gguf: not a GGUF file"
     held = replace(HELD, facts=Facts("gguf", gguf_files=("a.gguf",), broken=broken))
 
-    check = await check_of("weights", World(), held)
+    manifest = Manifest("m", WeightsSource("org/m"), runtime=runtime)
 
-    assert (check.outcome, check.reason) == ("fail", broken)
+    check = await check_of("weights", World(), held, manifest=manifest)
+
+    assert check.outcome == outcome
+    assert check.reason.startswith(broken)
 
 
 SOLID = Facts("gguf", "llama", weight_bytes=9 << 30, layers=8, kv_heads=1, gguf_files=("a.gguf",))

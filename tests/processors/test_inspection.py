@@ -176,7 +176,7 @@ async def test_all_that_is_wrong_with_the_arguments_is_told_at_once() -> None:
 
 async def test_doubts_about_the_arguments_are_told_together() -> None:
     engine = EngineArguments(max_model_len=9000, trust_remote_code=True)
-    held = replace(HELD, facts=replace(FACTS, format="gguf"))
+    held = replace(HELD, facts=replace(FACTS, format="gguf", gguf_files=("a.gguf",)))
 
     check = await check_of("arguments", World(), held, manifest=replace(WANTS_TWO, engine=engine))
 

@@ -77,7 +77,9 @@ async def test_a_plugin_that_does_not_answer_any_more_holds_up_no_request_for_ev
     given = f'{{"apiVersion":"v1","kind":"ExecCredential","status":{{"token":"{TOKEN}"}}}}'
     asked, goes_on = tmp_path / "asked", tmp_path / "goes-on"
     script = f"""
-        if [ -e {asked} ]; then until [ -e {goes_on} ]; do sleep 0.05; done; fi
+        if [ -e {asked} ]; then
+            until [ -e {goes_on} ] || [ ! -e {tmp_path} ]; do sleep 0.05; done
+        fi
         touch {asked}; echo '{given}'"""
     async with kube_server() as (_, url):
         path = kubeconfig(tmp_path / "config", url)

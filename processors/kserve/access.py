@@ -108,17 +108,31 @@ async def _outside(paths: str, access: Access) -> Connected:
 
 def _keep_fresh(loader: KubeConfigLoader, configuration: Configuration, access: Access) -> None:
     """Read tokens again now and then: files are rotated, and what a plugin gave ends. One that does
-    not answer in time fails the request that waits for it."""
+    not answer in time fails the request that waits for it, and is not asked again until it has: the
+    others go on with what it gave before."""
     read = time.monotonic()
+    reading: asyncio.Task[None] | None = None
 
     async def refresh(_: Configuration) -> None:
-        nonlocal read
-        if time.monotonic() - read >= access.refresh:
-            read = time.monotonic()
-            async with asyncio.timeout(access.patience):
-                await loader.load_and_set(configuration)
+        nonlocal read, reading
+        under_way = reading is not None and not reading.done()
+        if under_way or time.monotonic() - read < access.refresh:
+            return
+        read = time.monotonic()
+        reading = asyncio.create_task(loader.load_and_set(configuration))
+        reading.add_done_callback(_heard)
+        done, _others = await asyncio.wait({reading}, timeout=access.patience)
+        if not done:
+            raise TimeoutError
+        reading.result()
 
     configuration.refresh_api_key_hook = refresh
+
+
+def _heard(task: "asyncio.Task[None]") -> None:
+    """Nobody may be waiting for it any more: then what it failed of is nobody's either."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _namespace(loader: KubeConfigLoader) -> str:

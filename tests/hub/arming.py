@@ -26,11 +26,15 @@ class Armed:
         self._released = threading.Event()
         self._lock = threading.Lock()
 
+    @property
+    def armed(self) -> bool:
+        return not self._released.is_set()
+
     def take(self) -> bool:
         """Use up one strike, if there is one left."""
         with self._lock:
             spent = self.fault.times is not None and self.strikes >= self.fault.times
-            if spent or self._released.is_set():
+            if spent or not self.armed:
                 return False
             self.strikes += 1
             return True

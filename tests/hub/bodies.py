@@ -29,13 +29,14 @@ def interrupted(body: Body, position: int, interrupt: Callable[[], None]) -> Bod
             passed += size
 
 
-def slowed(body: Body, bytes_per_second: int) -> Body:
-    pace = Pace(bytes_per_second)
+def slowed(body: Body, bytes_per_second: int, slow: Callable[[], bool]) -> Body:
+    """Hold the bytes back for as long as it is to be `slow`."""
+    held, free = Pace(bytes_per_second), Pace(None)
     with closing(body):
         for piece in body:
             done = 0
             while left := length_of(piece) - done:
-                count = pace.grant(left)
+                count = (held if slow() else free).grant(left)
                 yield part_of(piece, done, count)
                 done += count
 

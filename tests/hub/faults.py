@@ -49,10 +49,13 @@ class Stall(Spoiling):
 
 @dataclass(frozen=True, kw_only=True)
 class Slow(Spoiling):
+    """Send so many bytes a second on each connection, and the rest at once when disarmed."""
+
     bytes_per_second: int
 
     def spoil(self, response: Response, request: Request, armed: Armed) -> Response:
-        return replace(response, body=slowed(response.body, self.bytes_per_second))
+        body = slowed(response.body, self.bytes_per_second, lambda: armed.armed)
+        return replace(response, body=body)
 
 
 @dataclass(frozen=True, kw_only=True)

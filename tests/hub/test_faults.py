@@ -167,6 +167,20 @@ def test_a_file_can_come_slowly(hub: Hub, client: httpx.Client) -> None:
     assert time.monotonic() - began > 0.2
 
 
+def test_a_file_comes_slowly_only_until_the_fault_is_disarmed(
+    hub: Hub, client: httpx.Client
+) -> None:
+    slow = hub.faults.add(Slow(path="model.safetensors", bytes_per_second=1000))
+
+    with client.stream("GET", MODEL) as answer:
+        pieces = answer.iter_bytes()
+        first = next(pieces)
+        slow.disarm()
+        rest = b"".join(pieces)
+
+    assert len(first) + len(rest) == BIG.size
+
+
 def test_an_answer_can_be_dropped(hub: Hub, client: httpx.Client) -> None:
     hub.faults.add(Drop(kinds={"tree"}, times=1))
 

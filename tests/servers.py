@@ -17,7 +17,7 @@ from cli.embedded import nats as embedded_nats
 from cli.embedded import postgres as embedded_postgres
 from cli.embedded.child import Part, command
 from cli.embedded.datadir import DataDir
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 NODE = """\
 server_name: {name}
@@ -50,7 +50,7 @@ class Server:
 
     async def serves(self) -> None:
         """Wait until it answers. Raises `TimeoutError`."""
-        await eventually(self._part.ready, within=30)
+        await eventually(self._part.ready)
 
     def signal(self, signal: Signals) -> None:
         """Send SIGSTOP or SIGCONT; to end it there are `stop` and `kill`."""
@@ -66,7 +66,7 @@ class Server:
         if self._process is not None:
             self._process.send_signal(self._part.stop)
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
+                self._process.wait(PATIENCE)
         self.kill()
 
 
@@ -117,7 +117,7 @@ async def replicates(urls: Sequence[str], replicas: int = 3) -> None:
         return True
 
     try:
-        await eventually(made, within=30)
+        await eventually(made)
         await jetstream.delete_stream(name)
     finally:
         await connection.close()
@@ -127,7 +127,7 @@ async def delete_streams(urls: Sequence[str], prefix: str) -> None:
     """Delete every stream, and every key-value bucket, with `prefix` in its name."""
     connection = await nats.connect(list(urls))
     try:
-        jetstream = connection.jetstream()
+        jetstream = connection.jetstream(timeout=PATIENCE)
         for stream in await jetstream.streams_info():
             if stream.config.name and prefix in stream.config.name.lower():
                 await jetstream.delete_stream(stream.config.name)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from cli.embedded.nats import free_ports
+from tests.support import PATIENCE
 
 TOKEN = "mllm_admin_" + "s" * 43
 ROLES = ("gateway", "projections", "processors")
@@ -31,13 +32,17 @@ class Ran:
 
 @dataclass
 class System:
-    """One installation. Its environment is the settings; `home` holds its weights and logs."""
+    """One installation. Its environment is the settings; `home` holds its weights and logs.
+
+    `newest` is the position of the log that was last seen here: reads do not go back behind it.
+    """
 
     home: Path
     env: dict[str, str]
     processes: dict[str, "subprocess.Popen[bytes]"] = field(
         default_factory=dict[str, "subprocess.Popen[bytes]"]
     )
+    newest: int = 0
 
     @property
     def url(self) -> str:
@@ -83,11 +88,11 @@ class System:
         def answers() -> bool:
             assert self.processes[role].poll() is None, self.log(role)
             try:
-                return httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=2).is_success
+                return httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=5).is_success
             except httpx.HTTPError:
                 return False
 
-        wait(answers, 20, lambda: self.log(role))
+        wait(answers, lambda: self.log(role))
 
     def log(self, name: str) -> str:
         return (self.home / f"{name}.log").read_text(errors="replace")[-5000:]
@@ -107,17 +112,25 @@ class System:
         for name in names or tuple(self.processes):
             process = self.processes.pop(name)
             try:
-                process.wait(15)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
                 raise
 
     def call(self, method: str, path: str, body: object = None, **query: Any) -> httpx.Response:
+        """Send a request, a read again while its read model is behind what was seen before."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        return httpx.request(
-            method, self.url + path, json=body, params=query, headers=headers, timeout=30
-        )
+        if method == "GET":
+            headers["X-Min-Sequence"] = str(self.newest)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            response = httpx.request(
+                method, self.url + path, json=body, params=query, headers=headers, timeout=PATIENCE
+            )
+            if not _is_behind(response) or time.monotonic() > deadline:
+                self.newest = max(self.newest, _newest(response))
+                return response
 
     def get(self, path: str, **query: Any) -> Any:
         return self.call("GET", path, **query).raise_for_status().json()
@@ -129,18 +142,21 @@ class System:
         accepted: dict[str, Any] = response.json()
         return accepted
 
-    def job(self, id: str, sequence: int = 0) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(f"/jobs/{id}", min_sequence=sequence)
+    def job(self, id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/jobs/{id}")
         return found
 
-    def until(self, id: str, *statuses: str, within: float = 60) -> dict[str, Any]:
+    def until(self, id: str, *statuses: str, within: float = PATIENCE) -> dict[str, Any]:
         """Wait until a job is in one of these statuses, ended by default; answer the job."""
 
         def holds() -> bool:
             response = self.call("GET", f"/jobs/{id}")
             return response.is_success and response.json()["status"] in (statuses or ENDED)
 
-        wait(holds, within, lambda: self.call("GET", f"/jobs/{id}").text + self.log("processors"))
+        def explain() -> str:
+            return self.call("GET", f"/jobs/{id}").text + self.log("processors")
+
+        wait(holds, explain, within)
         return self.job(id)
 
     def events(self, id: str) -> list[str]:
@@ -156,13 +172,28 @@ class System:
             env={k: v for k, v in variables.items() if not k.startswith("PORT_")},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=2 * PATIENCE,
             check=False,
         )
+        with suppress(httpx.HTTPError):
+            self.call("GET", "/system/info")  # which knows where the log ends now
         return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def wait(holds: Callable[[], bool], within: float, explain: Callable[[], str]) -> None:
+def _is_behind(response: httpx.Response) -> bool:
+    return response.status_code == 503 and response.json()["code"] == "read_model_behind"
+
+
+def _newest(response: httpx.Response) -> int:
+    """The newest position that an answer speaks of, 0 if it speaks of none."""
+    if not response.is_success or "json" not in response.headers.get("content-type", ""):
+        return 0
+    said: Any = response.json()
+    parts: list[dict[str, Any]] = [said, *said.get("items", ())] if isinstance(said, dict) else []
+    return max((part.get(key, 0) for part in parts for key in ("sequence", "position")), default=0)
+
+
+def wait(holds: Callable[[], bool], explain: Callable[[], str], within: float = PATIENCE) -> None:
     """Wait until `holds`, or fail with an explanation."""
     deadline = time.monotonic() + within
     while not holds():
@@ -192,7 +223,7 @@ def system(
         "MLLM_LEASE_SECONDS": "3",
         "MLLM_HEARTBEAT_SECONDS": "0.5",
         "MLLM_BACKOFF_SECONDS": "0.1",
-        "MLLM_STALL_SECONDS": "2",
+        "MLLM_STALL_SECONDS": "5",
         "MLLM_WATCHDOG_SECONDS": "1",
         "MLLM_DISK_RESERVE": "16MiB",
         "MLLM_XET": "off",

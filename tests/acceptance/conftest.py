@@ -36,10 +36,14 @@ def schema(postgres_url: str, name: str) -> str:
 def mllm(
     tmp_path_factory: pytest.TempPathFactory, nats_url: str, shared_database: str, hub: Hub
 ) -> Generator[System]:
-    """Everything running, shared: a test that kills something has its own."""
+    """Everything running, shared: a test that kills something has its own.
+
+    No worker dies here, and none is to be thought dead because the machine is busy.
+    """
     home: Path = tmp_path_factory.mktemp("mllm")
     prefix = f"a{uuid4().hex[:6]}"
-    with system(home, nats_url, shared_database, prefix, hub.url) as made:
+    settings = {"MLLM_LEASE_SECONDS": "60"}
+    with system(home, nats_url, shared_database, prefix, hub.url, **settings) as made:
         made.start()
         yield made
         made.stop()

@@ -1,6 +1,7 @@
 """An engine that is no model's: it says who it is. `engine.py PORT NAME WEIGHTS`.
 
-ENGINE_LOAD: seconds before it serves. ENGINE_DIE: it ends at once, with this exit code.
+ENGINE_LOAD: seconds before it serves. ENGINE_HOLD: it does not serve while this file is there.
+ENGINE_DIE: it ends at once, with this exit code.
 """
 
 import json
@@ -16,7 +17,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        loaded = time.monotonic() - BEGAN >= float(os.environ.get("ENGINE_LOAD", "0"))
+        held = os.path.exists(os.environ.get("ENGINE_HOLD", ""))
+        loaded = not held and time.monotonic() - BEGAN >= float(os.environ.get("ENGINE_LOAD", "0"))
         self._answer(200 if loaded else 503, {"status": "ok" if loaded else "loading"})
 
     def do_POST(self) -> None:

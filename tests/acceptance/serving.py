@@ -52,7 +52,7 @@ def slot(mllm: System) -> dict[str, Any]:
     return found[0] if found else {"state": "", "model": "", "candidate": None}
 
 
-def settled(mllm: System, model: str = "", within: float = 60) -> dict[str, Any]:
+def settled(mllm: System, model: str = "") -> dict[str, Any]:
     """Wait until somebody serves alone, this model if one is named, and answers; answer the slot.
 
     What serves, what the log says and what answers are then the same.
@@ -61,16 +61,16 @@ def settled(mllm: System, model: str = "", within: float = 60) -> dict[str, Any]
     def holds() -> bool:
         try:
             now = slot(mllm)
+            if now["state"] != "serving" or now["model"] != (model or now["model"]):
+                return False
+            return servers(mllm) == [now["model"]] and who(mllm) == now["model"]
         except httpx.HTTPError:
             return False
-        if now["state"] != "serving" or now["model"] != (model or now["model"]):
-            return False
-        return servers(mllm) == [now["model"]] and who(mllm) == now["model"]
 
     def explain() -> str:
         return f"{mllm.call('GET', '/runtime').text}\n{servers(mllm)}\n{mllm.log('processors')}"
 
-    wait(holds, within, explain)
+    wait(holds, explain)
     return slot(mllm)
 
 
@@ -86,9 +86,16 @@ def processes(mllm: System) -> list[psutil.Process]:
     for process in psutil.process_iter(["cmdline"]):
         words: list[str] = process.info["cmdline"] or []
         ours = any(word.startswith(str(mllm.weights)) for word in words)
-        if ours and str(ENGINE) in words and process.status() != psutil.STATUS_ZOMBIE:
+        if ours and str(ENGINE) in words and lives(process):
             found.append(process)
     return found
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def servers(mllm: System) -> list[str]:

@@ -31,8 +31,8 @@ from tests.projections.keeping import assert_equal_to_a_fold, position
 from tests.support import eventually
 from tests.system import System
 
-PATIENCE = 45.0
-"""Longer than an event waits that a dispatcher took with it when it died."""
+PATIENCE = 90.0
+"""Far longer than an event waits that a dispatcher took with it when it died."""
 
 AT_ONCE = 500
 

@@ -1,12 +1,12 @@
 """Processes that die, sleep and come back at bad moments: nothing lost, nothing twice."""
 
-import os
 import random
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
+import psutil
 import pytest
 
 from tests.acceptance.test_installing import MIB, assert_installed, fresh
@@ -36,7 +36,7 @@ def kill_at_random(mllm: System, hub: Hub, size: int, runs: int, most: float) ->
             time.sleep(random.uniform(0.0, most))
             mllm.kill("processors")
             mllm.start("processors")
-            done = mllm.until(job, within=90)
+            done = mllm.until(job)
         assert done["status"] == "completed", done
         assert_installed(mllm, repo)
         assert sent(hub, repo) <= size + STREAMS * 4 * MIB
@@ -68,52 +68,59 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
     mortal: System, hub: Hub
 ) -> None:
     repo = fresh(hub, big=64 * MIB)
-    with slowly(hub, MIB):
+    with slowly(hub, MIB // 4):
         job = mortal.install(repo.id)["job"]["id"]
-        wait(lambda: sent(hub, repo) > 8 * MIB, 30, lambda: mortal.log("processors"))
+        wait(lambda: sent(hub, repo) > 4 * MIB, lambda: mortal.log("processors"))
         mortal.send("processors", SIGSTOP)
     mortal.join("processors", "other")
 
-    done = mortal.until(job, within=60)
+    done = mortal.until(job)
     before = state(mortal.weights), mortal.events(job)
     mortal.send("processors", SIGCONT)
     sleeper = mortal.processes["processors"].pid
-    wait(lambda: _idle(sleeper), 20, lambda: mortal.log("processors"))
+    wait(lambda: _idle(sleeper), lambda: mortal.log("processors"))
 
-    assert (done["status"], done["attempt"]) == ("completed", 2)
+    assert (done["status"], done["attempt"] > 1) == ("completed", True), done
     assert_installed(mortal, repo)
     assert (state(mortal.weights), mortal.events(job)) == before
 
 
 def _idle(pid: int) -> bool:
     """Whether a process has no file of weights open any more."""
-    links = Path(f"/proc/{pid}/fd").iterdir()
-    names = [os.readlink(link) for link in links if link.exists() or link.is_symlink()]
-    return not any("/weights/" in name for name in names)
+    return not any("/weights/" in file.path for file in psutil.Process(pid).open_files())
 
 
-def test_two_workers_share_the_work_and_do_nothing_twice(mortal: System, hub: Hub) -> None:
-    mortal.join("processors", "other")
+@pytest.fixture
+def patient(
+    tmp_path: Path, nats_url: str, database_url: str, stream_prefix: str, hub: Hub
+) -> Generator[System]:
+    """An installation whose leases outlast the test: no job changes hands because one ended."""
+    settings = {"MLLM_LEASE_SECONDS": "600"}
+    with system(tmp_path, nats_url, database_url, stream_prefix, hub.url, **settings) as made:
+        made.start()
+        yield made
+
+
+def test_two_workers_share_the_work_and_do_nothing_twice(patient: System, hub: Hub) -> None:
+    patient.join("processors", "other")
     repos: list[Repo] = [fresh(hub, big=MIB) for _ in range(12)]
 
-    jobs = [mortal.install(repo.id)["job"]["id"] for repo in repos]
+    jobs = [patient.install(repo.id)["job"]["id"] for repo in repos]
 
     for job, repo in zip(jobs, repos, strict=True):
-        assert mortal.until(job)["status"] == "completed"
-        assert mortal.events(job).count("job.started") == 1
+        assert patient.until(job)["status"] == "completed"
+        assert patient.events(job).count("job.started") == 1
         assert sent(hub, repo) == MIB
 
 
-def test_a_worker_told_to_stop_hands_its_job_over_at_once(mortal: System, hub: Hub) -> None:
+def test_a_worker_told_to_stop_hands_its_job_over_at_once(patient: System, hub: Hub) -> None:
     repo = fresh(hub, big=64 * MIB)
-    with slowly(hub, MIB):
-        job = mortal.install(repo.id)["job"]["id"]
-        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: mortal.log("processors"))
-        mortal.join("processors", "other")
-        mortal.stop("processors")
-        handed = time.monotonic()
-        wait(lambda: mortal.job(job)["attempt"] == 2, 10, lambda: mortal.log("other"))
-        assert time.monotonic() - handed < 2.9  # less than the lease
+    with slowly(hub):
+        job = patient.install(repo.id)["job"]["id"]
+        wait(lambda: sent(hub, repo) > 0, lambda: patient.log("processors"))
+        patient.join("processors", "other")
+        patient.stop("processors")
+        wait(lambda: patient.job(job)["attempt"] == 2, lambda: patient.log("other"))
 
-    assert mortal.until(job)["status"] == "completed"
-    assert_installed(mortal, repo)
+    assert patient.until(job)["status"] == "completed"
+    assert_installed(patient, repo)

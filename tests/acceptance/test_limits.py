@@ -25,10 +25,11 @@ from processors.fetch import manifest as manifests
 from processors.fetch.layout import manifest_path
 from tests import servers
 from tests.acceptance.soundness import assert_sound
-from tests.acceptance.test_installing import MIB, SMALL, assert_installed, fresh
+from tests.acceptance.test_installing import MIB, SMALL, assert_installed, fresh, wait_until_unknown
 from tests.acceptance.test_stopping import sent, slowly
 from tests.hub import About, Hub, Refuse, Repo, generated
 from tests.servers import Server
+from tests.support import PATIENCE
 from tests.system import TOKEN, System, system, wait
 
 STREAMS = 16
@@ -48,7 +49,7 @@ def store(mllm: System, name: str, **settings: str) -> Generator[System]:
         return any(usage["store"] == name for usage in mllm.get("/weights/usage")["stores"])
 
     try:
-        wait(mounted, 20, lambda: mllm.log(name))
+        wait(mounted, lambda: mllm.log(name))
         yield replace(mllm, env={**mllm.env, **place})
     finally:
         mllm.stop(name)
@@ -81,17 +82,16 @@ def test_a_disk_that_fills_up_fails_the_job_and_a_retry_completes_once_there_is_
     reserve = free - room
 
     with store(mllm, "filling", MLLM_DISK_RESERVE=str(reserve)) as filling:
-        with slowly(hub):
+        with slowly(hub, MIB // 4):
             job = mllm.install(repo.id, store="filling")["job"]["id"]
-            wait(lambda: sent(hub, repo) > PART, 30, lambda: mllm.log("filling"))
+            wait(lambda: sent(hub, repo) > PART, lambda: mllm.log("filling"))
             with ballast(mllm.home / "ballast", 2 * room):
                 failed = mllm.until(job)
                 waited = mllm.cli("jobs", "wait", job)
-                listed = mllm.call("GET", "/weights/info", name=repo.id)
         assert (failed["status"], failed["code"]) == ("failed", "no_space")
         assert f"{reserve:,} stay so" in failed["reason"]
         assert (waited.code, failed["reason"] in waited.err) == (7, True), waited.err
-        assert listed.status_code == 404
+        wait_until_unknown(mllm, repo.id)
         assert not (filling.weights / "default" / repo.id).exists()
 
         assert mllm.cli("jobs", "retry", job).code == 0
@@ -183,12 +183,12 @@ def many(mllm: System, hub: Hub, count: int, within: float) -> None:
 
 
 def test_five_thousand_files(mllm: System, hub: Hub) -> None:
-    many(mllm, hub, 5_000, within=120)
+    many(mllm, hub, 5_000, within=300)
 
 
 @pytest.mark.chaos
 def test_twenty_thousand_files(mllm: System, hub: Hub) -> None:
-    many(mllm, hub, 20_000, within=240)
+    many(mllm, hub, 20_000, within=900)
 
 
 @pytest.fixture
@@ -210,9 +210,9 @@ async def test_without_postgres_installs_cancels_and_live_events_go_on(
     with system(tmp_path, nats_url, private_postgres.url, stream_prefix, hub.url) as mllm:
         mllm.start()
         private_postgres.kill()
-        with events(mllm) as told, slowly(hub):
+        with events(mllm) as told, slowly(hub, MIB // 4):
             cancelled = mllm.install(slow.id)["job"]["id"]
-            wait(lambda: sent(hub, slow) > 0, 20, lambda: mllm.log("processors"))
+            wait(lambda: sent(hub, slow) > 0, lambda: mllm.log("processors"))
             assert mllm.call("POST", f"/jobs/{cancelled}/cancel").status_code == 202
             until(told, "job.cancelled", cancelled)
             completed = mllm.install(quick.id)["job"]["id"]
@@ -233,7 +233,7 @@ async def test_without_postgres_installs_cancels_and_live_events_go_on(
 def events(mllm: System) -> Generator[Iterator[Mapping[str, Any]]]:
     """The live events, from now on."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.stream("GET", f"{mllm.url}/events", headers=headers, timeout=30) as response:
+    with httpx.stream("GET", f"{mllm.url}/events", headers=headers, timeout=PATIENCE) as response:
         assert response.status_code == 200
         data = (line.removeprefix("data:") for line in response.iter_lines() if "data:" in line)
         yield (json.loads(text) for text in data)
@@ -271,17 +271,17 @@ async def test_a_nats_that_stood_still_for_longer_than_the_lease_costs_time_only
     with system(tmp_path / "mllm", nats.url, database_url, "still", hub.url) as mllm:
         lease = float(mllm.env["MLLM_LEASE_SECONDS"])
         mllm.start()
-        with slowly(hub):
+        with slowly(hub, MIB // 4):
             job = mllm.install(repo.id)["job"]["id"]
-            wait(lambda: sent(hub, repo) > PART, 30, lambda: mllm.log("processors"))
+            wait(lambda: sent(hub, repo) > PART, lambda: mllm.log("processors"))
             nats.signal(SIGSTOP)
             stopped = time.monotonic()
             with ThreadPoolExecutor(8) as pool:
                 asked = [pool.submit(mllm.call, *request) for request in NEED_THE_LOG]
-            assert mllm.get("/jobs")["items"]
-            wait(lambda: time.monotonic() - stopped > 1.5 * lease, 60, lambda: "no time passes")
+            assert replace(mllm, newest=0).get("/jobs")["items"]  # as fresh as it happens to be
+            wait(lambda: time.monotonic() - stopped > 1.5 * lease, lambda: "no time passes")
             nats.signal(SIGCONT)
-        done = mllm.until(job, within=60)
+        done = mllm.until(job)
 
         answers = [request.result() for request in asked]
         assert {(a.status_code, a.json()["code"]) for a in answers} == {(503, "log_unavailable")}

@@ -34,12 +34,12 @@ from tests.hub import (
     Truncate,
 )
 from tests.hub.arming import Armed, Fault
+from tests.support import PATIENCE
 from tests.system import ROLES, TOKEN, System, system
 
 KIB = 1 << 10
 MODEL = "model.safetensors"
 PEOPLE = 4
-PATIENCE = 60.0
 CATCHING_UP = 5.0
 """Seconds that read models may lag behind after a kill."""
 
@@ -94,7 +94,7 @@ class Turmoil:
         self.kills: list[list[float]] = []
         self.lock = threading.Lock()
         self.client = httpx.Client(
-            base_url=mllm.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30
+            base_url=mllm.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE
         )
 
     def run(self, deeds: int, kills: int, pause: float) -> None:
@@ -185,7 +185,8 @@ class Turmoil:
                 if response.status_code < 500:
                     return response
                 assert response.status_code == 503, response.text
-                assert code == "hub_unreachable" or self.disturbed_since(began), response.text
+                passing = code in ("hub_unreachable", "read_model_behind")
+                assert passing or self.disturbed_since(began), response.text
             time.sleep(0.1)
 
     def kill(self, role: str) -> None:
@@ -248,7 +249,7 @@ def turmoil(mllm: System, hub: Hub) -> Generator[Turmoil]:
 async def survives(mllm: System, hub: Hub, deeds: int, kills: int, pause: float) -> None:
     with turmoil(mllm, hub) as chaos:
         chaos.run(deeds, kills, pause)
-        chaos.settle(within=60)
+        chaos.settle(within=120)
         told = await assert_sound(mllm)
         assert any(job.status == "completed" for job in told.jobs.values())
 

@@ -4,16 +4,20 @@ import random
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from math import inf
 
 import pytest
 
-from tests.acceptance.test_installing import MIB, assert_installed, fresh
+from tests.acceptance.test_installing import MIB, assert_installed, fresh, wait_until_unknown
 from tests.hub import Hub, Repo, Slow
 from tests.system import System, wait
 
+KIB = 1 << 10
+
 
 @contextmanager
-def slowly(hub: Hub, rate: int = MIB) -> Generator[None]:
+def slowly(hub: Hub, rate: int = 16 * KIB) -> Generator[None]:
+    """Let each connection have so many bytes a second, by default next to none, in the block."""
     armed = hub.faults.add(Slow(bytes_per_second=rate, path="model.safetensors"))
     try:
         yield
@@ -24,7 +28,7 @@ def slowly(hub: Hub, rate: int = MIB) -> Generator[None]:
 def fetching(mllm: System, hub: Hub, repo: Repo) -> str:
     """An install whose bytes have begun to flow."""
     job: str = mllm.install(repo.id)["job"]["id"]
-    wait(lambda: sent(hub, repo) > 0, 20, lambda: mllm.log("processors"))
+    wait(lambda: sent(hub, repo) > 0, lambda: mllm.log("processors"))
     return job
 
 
@@ -38,30 +42,31 @@ def staged(mllm: System, job: str) -> bool:
     return (mllm.weights / ".mllm" / "staging" / "default" / job).exists()
 
 
-def test_cancelling_stops_the_bytes_within_two_seconds_and_is_the_last_word(
-    mllm: System, hub: Hub
-) -> None:
+def flowing(hub: Hub, repo: Repo) -> bool:
+    """Whether anybody is being sent bytes, even slowly."""
+    return any(e.ended == inf for e in hub.recording.select("cdn") if e.repo == repo.id)
+
+
+def test_cancelling_stops_the_bytes_and_is_the_last_word(mllm: System, hub: Hub) -> None:
     repo = fresh(hub, big=64 * MIB)
     with slowly(hub):
         job = fetching(mllm, hub, repo)
-        began = time.monotonic()
         assert mllm.cli("jobs", "cancel", job, "--yes").code == 0
-        mllm.until(job, "cancelled", within=2)
-        assert time.monotonic() - began < 4
-        so_far = sent(hub, repo)
-        wait(lambda: not staged(mllm, job), 5, lambda: "the partial files are still there")
+        mllm.until(job, "cancelled")
+        wait(lambda: not flowing(hub, repo), lambda: "bytes are still sent")
+        wait(lambda: not staged(mllm, job), lambda: "the partial files are still there")
 
-    assert sent(hub, repo) - so_far < MIB  # what the kernels held
+    assert sent(hub, repo) < 4 * MIB
     assert mllm.events(job)[-1] == "job.cancelled"
     assert mllm.cli("jobs", "wait", job).code == 11
-    assert mllm.call("GET", "/weights/info", name=repo.id).status_code == 404
+    wait_until_unknown(mllm, repo.id)
 
 
 def test_a_cancelled_job_that_kept_its_bytes_goes_on_from_them(mllm: System, hub: Hub) -> None:
     repo = fresh(hub, big=64 * MIB)
-    with slowly(hub, 2 * MIB):
+    with slowly(hub, MIB // 2):
         job = fetching(mllm, hub, repo)
-        wait(lambda: sent(hub, repo) > 24 * MIB, 30, lambda: mllm.log("processors"))
+        wait(lambda: sent(hub, repo) > 12 * MIB, lambda: mllm.log("processors"))
         mllm.call("POST", f"/jobs/{job}/cancel", {"keepPartial": True})
         mllm.until(job, "cancelled")
     assert staged(mllm, job)
@@ -70,7 +75,7 @@ def test_a_cancelled_job_that_kept_its_bytes_goes_on_from_them(mllm: System, hub
     done = mllm.until(job, "completed")
 
     assert done["status"] == "completed"
-    assert sent(hub, repo) < 64 * MIB + 16 * 4 * MIB
+    assert sent(hub, repo) < (64 + 4) * MIB  # what was under way is sent twice, and no more
     assert_installed(mllm, repo)
 
 
@@ -93,10 +98,10 @@ def test_pausing_stops_the_bytes_and_resuming_goes_on(mllm: System, hub: Hub) ->
     with slowly(hub):
         job = fetching(mllm, hub, repo)
         assert mllm.cli("jobs", "pause", job).code == 0
-        mllm.until(job, "paused", within=5)
-        so_far = sent(hub, repo)
+        mllm.until(job, "paused")
+        wait(lambda: not flowing(hub, repo), lambda: "bytes are still sent")
         assert mllm.job(job)["status"] == "paused"
-    assert sent(hub, repo) - so_far < MIB
+    assert sent(hub, repo) < 4 * MIB
 
     assert mllm.cli("jobs", "resume", job).code == 0
     mllm.until(job, "completed")

@@ -78,6 +78,6 @@ def test_a_request_and_the_work_it_leads_to_are_one_trace(
         )
         mllm.until(accepted.json()["job"]["id"], "completed")
         wanted = {"append weights", "append job", "dispatch", "attempt install", "fetch"}
-        wait(lambda: wanted <= spans.get(TRACE, set()), 10, lambda: str(spans))
+        wait(lambda: wanted <= spans.get(TRACE, set()), lambda: str(spans))
 
         assert any("/weights/install" in name for name in spans[TRACE])

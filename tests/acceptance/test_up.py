@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,12 +27,10 @@ from tests.system import TOKEN, System, wait
 class Machine(System):
     """A machine with its own data directory, on which `mllm up` is typed."""
 
-    def up(self) -> float:
-        """Start everything; answer how many seconds it took."""
-        began = time.monotonic()
+    def up(self) -> None:
+        """Start everything."""
         ran = self.cli("up", "--detach")
         assert ran.code == 0, ran.err + ran.out
-        return time.monotonic() - began
 
     @property
     def status(self) -> StackStatus:
@@ -98,7 +95,7 @@ def test_up_twice_in_a_row_finds_what_was_there_and_writes_the_context(
     machine.until(machine.install(repo.id)["job"]["id"])
     assert machine.cli("down").code == 0
 
-    assert machine.up() < 15
+    machine.up()
 
     assert_installed(machine, repo)
     assert [row["name"] for row in machine.get("/weights")["items"]] == [repo.id]
@@ -140,14 +137,14 @@ def test_any_part_may_be_killed_while_weights_are_fetched(
 ) -> None:
     repo = fresh(hub, big=48 * MIB)
     machine.up()
-    with slowly(hub):
+    with slowly(hub, MIB // 4):
         job = machine.install(repo.id)["job"]["id"]
-        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: machine.log("processors"))
+        wait(lambda: sent(hub, repo) > 4 * MIB, lambda: machine.log("processors"))
         for part in parts:
             os.kill(machine.pid(part), signal.SIGKILL)
-        wait(lambda: _reachable(machine), 30, lambda: machine.log("gateway"))
+        wait(lambda: _reachable(machine), lambda: machine.log("gateway"))
 
-    done = machine.until(job, within=90)
+    done = machine.until(job)
 
     assert done["status"] == "completed", done
     assert_installed(machine, repo)
@@ -159,17 +156,17 @@ def test_any_part_may_be_killed_while_weights_are_fetched(
 def test_everything_may_be_killed_at_once(machine: Machine, hub: Hub) -> None:
     repo = fresh(hub, big=48 * MIB)
     machine.up()
-    with slowly(hub):
+    with slowly(hub, MIB // 4):
         job = machine.install(repo.id)["job"]["id"]
-        wait(lambda: sent(hub, repo) > 4 * MIB, 30, lambda: machine.log("processors"))
+        wait(lambda: sent(hub, repo) > 4 * MIB, lambda: machine.log("processors"))
         parts = [machine.pid(part) for part in machine.status.parts]
         os.kill(machine.status.process.pid, signal.SIGKILL)
         for pid in parts:
             _kill(pid)
-        wait(lambda: not any(map(psutil.pid_exists, parts)), 10, lambda: str(parts))
+        wait(lambda: not any(map(psutil.pid_exists, parts)), lambda: str(parts))
 
     machine.up()
-    done = machine.until(job, within=90)
+    done = machine.until(job)
 
     assert done["status"] == "completed", done
     assert_installed(machine, repo)
@@ -181,7 +178,7 @@ def test_nothing_is_left_running_after_down(machine: Machine) -> None:
 
     assert machine.cli("down").code == 0
 
-    wait(lambda: not any(map(psutil.pid_exists, pids)), 5, lambda: str(pids))
+    wait(lambda: not any(map(psutil.pid_exists, pids)), lambda: str(pids))
 
 
 def _kill(pid: int) -> None:

@@ -5,12 +5,14 @@ Ours hash what they fetch and make it survive a power cut; the others do not.
 """
 
 import shutil
+import statistics
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 
+from processors.fetch.layout import RESERVED
 from tests.bench.figures import (
     Bound,
     Figure,
@@ -23,13 +25,14 @@ from tests.bench.figures import (
 from tests.bench.installation import hub, installation
 from tests.bench.memory import HighWater, high_water
 from tests.hub.command import HF, hf_environment
-from tests.system import TOKEN, System
+from tests.system import TOKEN, System, wait
 
 GIB = 1 << 30
 ONE, FOUR = "org/one", "org/four"
 ONE_FILE = "model-00001-of-00001.safetensors"
 MODELS = ("--model", f"{ONE}=1x{GIB}", "--model", f"{FOUR}=4x{GIB // 4}")
 RATE = 40_000_000
+LEAST = 1 << 20
 
 ONE_BOUND = Bound("1 GiB / hf", 1.0)
 FOUR_BOUND = Bound("4 x 256 MiB / hf", 1.0)
@@ -37,6 +40,7 @@ WORKER_BOUND = Bound("peak memory of the worker", 200, unit="MiB")
 HF_BOUND = Bound("1 GiB at 40 MB/s a connection / hf", 0.25)
 ARIA2_BOUND = Bound("1 GiB at 40 MB/s a connection / aria2c -x16", 1.15)
 CHILD_BOUND = Bound("peak memory of the Xet child", 1536, unit="MiB")
+CANCEL_BOUND = Bound("from asking to cancel to job.cancelled", 2.0, unit="s")
 
 
 def unlimited(runs: int) -> Iterator[Figure]:
@@ -58,6 +62,12 @@ def slow(runs: int) -> Iterator[Figure]:
     if not found:
         raise NotMeasured("aria2c is not installed: apt-get install aria2")
     yield ARIA2_BOUND.figure(paired(taken, "mllm", "aria2c"))
+
+
+def cancelling(runs: int) -> Iterator[Figure]:
+    with hub("--rate", str(RATE // 40), *MODELS[:2]) as url, installation(url) as mllm:
+        taken = in_turn(runs, cancel=lambda run: cancels(mllm, f"{ONE}-{run}"))["cancel"]
+    yield CANCEL_BOUND.figure(statistics.median(taken))
 
 
 def xet(runs: int) -> Iterator[Figure]:
@@ -108,6 +118,27 @@ def completed(mllm: System, repo: str, target: str) -> None:
     assert last == "event: job.completed", mllm.log("processors")
 
 
+def cancels(mllm: System, target: str) -> float:
+    """Cancel an install while its bytes flow; that it is cancelled is said once they do not."""
+    job = mllm.install(ONE, target=target)["job"]["id"]
+    staged = mllm.weights / RESERVED / "staging" / "default" / job
+    wait(lambda: on_disk(staged) > LEAST, lambda: mllm.log("processors"))
+
+    def cancel() -> None:
+        mllm.call("POST", f"/jobs/{job}/cancel").raise_for_status()
+        mllm.until(job, "cancelled")
+
+    return seconds(cancel)
+
+
+def on_disk(place: Path) -> int:
+    """Bytes that the files below `place` take, where most of a file may not have come yet."""
+    try:
+        return sum(path.lstat().st_blocks * 512 for path in place.rglob("*") if path.is_file())
+    except FileNotFoundError:  # what is being fetched comes and goes
+        return 0
+
+
 def hf(home: Path, url: str, repo: str) -> Callable[[int], float]:
     """`hf download` over HTTP, as our own worker does it."""
     place = home / "hf"
@@ -145,5 +176,6 @@ def fresh(place: Path, download: Callable[[], None]) -> Callable[[int], float]:
 MEASUREMENTS = (
     Measurement("downloads", (ONE_BOUND, FOUR_BOUND, WORKER_BOUND), unlimited),
     Measurement("slow-downloads", (HF_BOUND, ARIA2_BOUND), slow),
+    Measurement("cancelling", (CANCEL_BOUND,), cancelling),
     Measurement("xet-memory", (CHILD_BOUND,), xet),
 )

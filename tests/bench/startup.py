@@ -1,10 +1,14 @@
-"""How long the command line takes to start, beside programs that do as little."""
+"""How long the command line takes to start, beside programs that do as little, and `mllm up`."""
 
+import os
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from cli.embedded.nats import free_ports
 from tests.bench.figures import Bound, Figure, Measurement, in_turn, paired, seconds
 from tests.bench.installation import installation
 from tests.hub.command import HF, hf_environment
@@ -16,11 +20,13 @@ NO_HUB = "http://127.0.0.1:9"
 
 VERSION = Bound("mllm version / import cyclopts", 1.5)
 LIST = Bound("mllm jobs list / hf version", 1.0)
+UP = Bound("mllm up on a warm data directory", 5.0, unit="s")
 
 
 def take(runs: int) -> Iterator[Figure]:
     """Whole processes, seven of each at least: they are short, and a busy machine shows in them."""
     runs = max(runs, LEAST_RUNS)
+    yield UP.figure(statistics.median(warm_ups(runs)))
     with installation(NO_HUB, "gateway", "projections") as mllm:
         ours = environment(mllm)
         theirs = hf_environment(NO_HUB, mllm.home / "hf")
@@ -38,6 +44,28 @@ def take(runs: int) -> Iterator[Figure]:
         yield LIST.figure(paired(listing, "mllm", "hf"))
 
 
+def warm_ups(runs: int) -> Sequence[float]:
+    """Seconds that `mllm up` takes each time, after a first one that makes the data directory."""
+    with TemporaryDirectory(prefix="mllm-bench-") as home:
+        Path(home).chmod(0o711)  # Postgres has an account of its own to come here with
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": home,
+            "XDG_CONFIG_HOME": f"{home}/config",
+            "MLLM_DATA_DIR": f"{home}/data",
+            "MLLM_PORT": str(free_ports(1)[0]),
+        }
+
+        def up(_: int) -> float:
+            try:
+                return start(environment, MLLM, "up", "--detach")
+            finally:
+                start(environment, MLLM, "down")
+
+        up(0)
+        return in_turn(runs, up=up)["up"]
+
+
 def environment(mllm: System) -> Mapping[str, str]:
     """What someone has set who uses this installation."""
     names = ("PATH", "HOME", "XDG_CONFIG_HOME")
@@ -49,4 +77,4 @@ def start(environment: Mapping[str, str], *argv: str | Path) -> float:
     return seconds(lambda: subprocess.run(argv, env=environment, check=True, capture_output=True))
 
 
-measurement = Measurement("startup", (VERSION, LIST), take)
+measurement = Measurement("startup", (UP, VERSION, LIST), take)

@@ -35,7 +35,7 @@ def test_the_most_that_a_process_has_had_is_told() -> None:
 
 def test_a_child_is_watched_while_it_lives() -> None:
     with HighWater(os.getpid(), "64 << 20") as seen, greedy():
-        wait(lambda: seen.peak > 64, 10, lambda: f"seen {seen.peak} MiB")
+        wait(lambda: seen.peak > 64, lambda: f"seen {seen.peak} MiB")
 
     with HighWater(os.getpid(), "64 << 20") as unseen:
         pass

@@ -181,7 +181,7 @@ class System:
 
 
 def _is_behind(response: httpx.Response) -> bool:
-    return response.status_code == 503 and response.json()["code"] == "read_model_behind"
+    return response.status_code == 503 and response.json().get("code") == "read_model_behind"
 
 
 def _newest(response: httpx.Response) -> int:

@@ -63,9 +63,9 @@ class DirectReader:
     """Reads one stream. Every method raises nats errors, or never answers when NATS or the stream
     is away: callers put a timeout around them."""
 
-    def __init__(self, nats: Client, stream: str) -> None:
+    def __init__(self, nats: Client, stream: str, patience: float) -> None:
         self._nats = nats
-        self._js = nats.jetstream()
+        self._js = nats.jetstream(timeout=patience)
         self._stream = stream
         self._inbox = nats.new_inbox()
         self._subscription: Subscription | None = None

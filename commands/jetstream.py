@@ -104,7 +104,7 @@ class JetStreamLog:
         self._js = nats.jetstream(timeout=patience)
         self._patience = patience
         self._names = names
-        self._reader = DirectReader(nats, names.stream)
+        self._reader = DirectReader(nats, names.stream, patience)
 
     async def start(self) -> None:
         await self._reader.start()

@@ -21,7 +21,7 @@ from schemas.message import Rejected
 DAY = 86400.0
 MAX_BYTES = 256 * 1024 * 1024
 PATIENCE = 5.0
-ATTEMPTS = 20
+PAUSE = 0.02
 
 
 class KeyNames(msgspec.Struct, frozen=True):
@@ -65,14 +65,16 @@ class Keys:
     async def claim(self, scope: str, key: str, fingerprint: str, seed: str) -> Remembered:
         subject = self._names.subject(scope, key)
         fresh = Remembered(fingerprint, seed)
-        for _ in range(ATTEMPTS):
-            if await self._put(subject, fresh, after=0):
-                return fresh
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._patience
+        while not await self._put(subject, fresh, after=0):
             _, known = await self._get(subject)
             if known is not None:
                 return _same_request(known, fingerprint)
-            await asyncio.sleep(0.02)  # another claim is still on its way to the replicas
-        raise LogUnavailable("idempotency keys can not be kept now")
+            if loop.time() >= until:
+                raise LogUnavailable("idempotency keys can not be kept now")
+            await asyncio.sleep(PAUSE)  # another claim is still on its way to the replicas
+        return fresh
 
     async def answer(self, scope: str, key: str, answer: Answer) -> None:
         subject = self._names.subject(scope, key)

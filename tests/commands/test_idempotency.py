@@ -1,12 +1,12 @@
 """A key that comes again brings the first seed and the first answer, whoever asks and when."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import pytest
 from nats.aio.client import Client
 
+from commands import idempotency
 from commands.idempotency import DAY, KeyNames, Keys, stream_config
 from schemas.idempotency import Answer, Remembered
 from schemas.log import LogUnavailable
@@ -14,15 +14,19 @@ from schemas.message import Rejected
 from tests.contract import logs
 from tests.proxy import proxy
 from tests.servers import Server
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 DONE = Answer(202, b'{"job":"01J00000000000000000000001"}')
 
 
-async def made(client: Client, prefix: str, replicas: int = 1, *, patience: float = 5.0) -> Keys:
+LITTLE = 0.5
+"""The patience of keys that are not there."""
+
+
+async def made(client: Client, prefix: str, replicas: int = 1) -> Keys:
     names = KeyNames(prefix)
-    await client.jetstream(timeout=20).add_stream(stream_config(names, replicas=replicas))
-    return Keys(client, names, patience)
+    await logs.add_stream(client, stream_config(names, replicas=replicas))
+    return Keys(client, names, PATIENCE)
 
 
 @pytest.fixture
@@ -103,25 +107,27 @@ async def test_a_claim_waits_for_a_stream_that_nobody_leads_yet(
 ) -> None:
     names = KeyNames(stream_prefix)
     async with logs.connected([nats_url]) as client, asyncio.TaskGroup() as tasks:
-        claimed = tasks.create_task(Keys(client, names).claim("default/t1", "k1", "f1", "s1"))
+        keys = Keys(client, names, PATIENCE)
+        claimed = tasks.create_task(keys.claim("default/t1", "k1", "f1", "s1"))
         await asyncio.sleep(0)
         await client.flush()  # the server has seen it, and had nobody to give it to
-        await client.jetstream().add_stream(stream_config(names, replicas=1))
+        await logs.add_stream(client, stream_config(names, replicas=1))
         assert await claimed == Remembered("f1", "s1")
 
 
 async def test_keys_survive_their_server(private_nats: Callable[[], Awaitable[Server]]) -> None:
     server = await private_nats()
     async with logs.connected([server.url]) as client:
-        keys = await made(client, "t", patience=0.5)
+        keys = await made(client, "t")
         await keys.claim("default/t1", "k1", "f1", "s1")
         await keys.answer("default/t1", "k1", DONE)
         server.kill()
         await server.start()
+        again = Keys(client, KeyNames("t"), LITTLE)
 
         async def remembered() -> bool:
             try:
-                return (await keys.claim("default/t1", "k1", "f1", "s2")).answer == DONE
+                return (await again.claim("default/t1", "k1", "f1", "s2")).answer == DONE
             except LogUnavailable:
                 return False
 
@@ -132,13 +138,37 @@ async def test_without_nats_no_key_is_claimed_and_that_is_said_soon(
     nats_url: str, stream_prefix: str
 ) -> None:
     async with proxy(nats_url) as between, logs.connected([between.url]) as client:
-        keys = await made(client, stream_prefix, patience=0.5)
-        await keys.claim("default/t1", "k1", "f1", "s1")
+        await (await made(client, stream_prefix)).claim("default/t1", "k1", "f1", "s1")
+        keys = Keys(client, KeyNames(stream_prefix), LITTLE)
         await between.down()
-        began = time.monotonic()
-        with pytest.raises(LogUnavailable):
-            await keys.claim("default/t1", "k2", "f1", "s1")
-        with pytest.raises(LogUnavailable):
-            await keys.answer("default/t1", "k1", DONE)
-        assert time.monotonic() - began < 3
+        asked = client.stats["out_msgs"]
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(LogUnavailable):
+                await keys.claim("default/t1", "k2", "f1", "s1")
+            with pytest.raises(LogUnavailable):
+                await keys.answer("default/t1", "k1", DONE)
+        assert client.stats["out_msgs"] == asked + 2  # each asked once, and waited no longer
         await between.up()
+
+
+class Unsure(Keys):
+    """Keys whose replicas take long to agree on what was claimed."""
+
+    looks = 100
+
+    async def _get(self, subject: str) -> tuple[int, Remembered | None]:
+        self.looks -= 1
+        return (0, None) if self.looks > 0 else await super()._get(subject)
+
+
+async def test_another_claim_is_waited_for_while_replicas_agree_on_it(
+    nats_url: str, stream_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PAUSE", 0)
+    async with logs.connected([nats_url]) as client:
+        await (await made(client, stream_prefix)).claim("default/t1", "k1", "f1", "s1")
+        names = KeyNames(stream_prefix)
+        unsure = Unsure(client, names, PATIENCE)
+        assert (await unsure.claim("default/t1", "k1", "f1", "s2")).seed == "s1"
+        with pytest.raises(LogUnavailable):
+            await Unsure(client, names, 0.0).claim("default/t1", "k1", "f1", "s2")

@@ -9,12 +9,15 @@ from typing import Any, cast
 
 import nats
 from nats.aio.client import Client
+from nats.errors import NoRespondersError
+from nats.js.api import StreamConfig
+from nats.js.errors import ServiceUnavailableError
 
-from commands.jetstream import PATIENCE, JetStreamLog, LogNames, stream_config
+from commands.jetstream import JetStreamLog, LogNames, stream_config
 from schemas.job import JobProgress, JobStarted
 from schemas.log import AnyEvent, Commit, EventLog, Stream
 from schemas.message import Context
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 STARTED = JobStarted("j1", 1, "w1")
@@ -74,13 +77,27 @@ async def _hush(_: Exception) -> None:
 
 async def make_stream(client: Client, prefix: str, replicas: int = 1, room: int = SPARE) -> None:
     config = stream_config(LogNames(prefix), replicas=replicas, epoch="e1", max_bytes=room)
-    await client.jetstream(timeout=20).add_stream(config)
+    await add_stream(client, config)
+
+
+async def add_stream(client: Client, config: StreamConfig) -> None:
+    """Make a stream; nodes that choose a leader meanwhile may lose the request, or refuse it."""
+
+    async def added() -> bool:
+        try:
+            await client.jetstream(timeout=PATIENCE / 4).add_stream(config)
+        except (TimeoutError, NoRespondersError, ServiceUnavailableError):
+            return False
+        return True
+
+    await eventually(added)
 
 
 @asynccontextmanager
 async def opened(
     client: Client, prefix: str, patience: float = PATIENCE
 ) -> AsyncGenerator[JetStreamLog]:
+    """The log. A test of what little `patience` leads to says how little."""
     log = JetStreamLog(client, LogNames(prefix), patience)
     await log.start()
     try:
@@ -89,10 +106,10 @@ async def opened(
         await log.stop()
 
 
-async def read(log: EventLog, after: int, until: int, within: float = 20.0) -> list[Commit]:
+async def read(log: EventLog, after: int, until: int) -> list[Commit]:
     """What a follower past `after` hears, up to and with position `until`."""
     heard: list[Commit] = []
-    async with asyncio.timeout(within), aclosing(following(log, after)) as batches:
+    async with asyncio.timeout(PATIENCE), aclosing(following(log, after)) as batches:
         async for batch in batches:
             assert batch
             heard += batch

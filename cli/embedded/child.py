@@ -122,9 +122,9 @@ class Child:
             self._keeper.result()
 
     def _failure(self, said: str) -> StackError:
-        alive = self._process is not None and self._process.returncode is None
+        gave_up = self._keeper is not None and self._keeper.done()
         cause = said or "it ended and said nothing"
-        if alive:
+        if not gave_up and (self._process is None or self._process.returncode is None):
             cause = f"not ready after {self.part.within:g} s" + (f": {said}" if said else "")
         return StackError(f"{self.part.name} did not start: {cause}", f"read {self.log}")
 

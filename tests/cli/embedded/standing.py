@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGKILL
 
+import msgspec
 import nats
 import psycopg
 from nats.aio.client import Client
@@ -17,9 +18,12 @@ from nats.js.api import StreamConfig
 
 from cli.embedded.account import Account
 from cli.embedded.child import Part, command
+from cli.embedded.datadir import DataDir
+from cli.embedded.nats import Nats, Settings
 from cli.embedded.process import ProcessRecord
 from cli.embedded.stack import Stack, Urls
 from cli.embedded.status import StackStatus, read_status
+from tests.support import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 ENV = {"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -30,10 +34,11 @@ STAYS = "import time; open(mark, 'w').close(); time.sleep(1000)"
 
 async def append(urls: Urls, data: bytes) -> None:
     async with connected(urls) as connection:
-        await connection.jetstream(timeout=1).publish("evt.a", data)
+        await connection.jetstream(timeout=PATIENCE).publish("evt.a", data)
 
 
 async def can_append(urls: Urls, data: bytes = b"more") -> bool:
+    """Whether it is heard soon that it was written: if not, it may have been all the same."""
     try:
         async with connected(urls) as connection:
             await connection.jetstream(timeout=0.5).publish("evt.a", data)
@@ -42,16 +47,24 @@ async def can_append(urls: Urls, data: bytes = b"more") -> bool:
     return True
 
 
+async def ailment(root: Path) -> str | None:
+    """What the NATS there says is wrong with it."""
+    home = DataDir(root).nats
+    settings = msgspec.json.decode((home / "settings.json").read_bytes(), type=Settings)
+    return await Nats(home, settings).ailment()
+
+
 async def appended(urls: Urls) -> int:
     async with connected(urls) as connection:
-        return (await connection.jetstream().stream_info("EVT")).state.messages
+        return (await connection.jetstream(timeout=PATIENCE).stream_info("EVT")).state.messages
 
 
 @asynccontextmanager
 async def connected(urls: Urls) -> AsyncGenerator[Client]:
     connection = await nats.connect(urls.nats)
     try:
-        await connection.jetstream().add_stream(StreamConfig(name="EVT", subjects=["evt.>"]))
+        stream = StreamConfig(name="EVT", subjects=["evt.>"])
+        await connection.jetstream(timeout=PATIENCE).add_stream(stream)
         yield connection
     finally:
         await connection.close()
@@ -84,7 +97,7 @@ async def standing(
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (line := await process.stdout.readline()) != b"up\n":
                 assert line, "it ended before it was up"
         yield process
@@ -111,7 +124,7 @@ def copied(root: Path, place: Path) -> Path:
     return place
 
 
-def role(tmp_path: Path, script: str, *, name: str = "role", grace: float = 10.0) -> Part:
+def role(tmp_path: Path, script: str, *, name: str = "role", grace: float = PATIENCE) -> Part:
     """A role that runs a Python script, which makes the file `name` when it is ready."""
     mark = tmp_path / name
 
@@ -119,4 +132,4 @@ def role(tmp_path: Path, script: str, *, name: str = "role", grace: float = 10.0
         return mark.exists()
 
     argv = (sys.executable, "-c", f"mark = {str(mark)!r}\n{script}")
-    return Part(name, argv, ready, dict(os.environ), within=15, grace=grace)
+    return Part(name, argv, ready, dict(os.environ), within=PATIENCE, grace=grace)

@@ -11,8 +11,17 @@ from pathlib import Path
 import pytest
 
 from cli.embedded.process import ProcessRecord
-from cli.embedded.stack import Plan, Urls, open_stack
-from tests.cli.embedded.standing import appended, can_append, copied, insert, inserted, process_of
+from cli.embedded.stack import Plan, Stack, Urls, open_stack
+from tests.cli.embedded.standing import (
+    ailment,
+    append,
+    appended,
+    can_append,
+    copied,
+    insert,
+    inserted,
+    process_of,
+)
 from tests.support import eventually
 
 
@@ -31,15 +40,16 @@ async def test_a_nats_that_could_not_write_does_again_once_there_is_room(own_roo
         async with open_stack(own_root, Plan(free=free)) as stack:
             full = True
             limit_file_size(process_of(stack, "nats"), 1_000_000)
-            kept = await append_until_refused(stack.urls)
+            kept = await append_until_refused(own_root, stack.urls)
             limit_file_size(process_of(stack, "nats"), resource.RLIM_INFINITY)
             asked = 0
-            await eventually(asked_in_vain, within=10)
+            await eventually(asked_in_vain)
             assert not await can_append(stack.urls)  # room alone does not cure it
 
             full = False
 
-            await eventually(partial(can_append, stack.urls), within=15)
+            await eventually(partial(started_again, stack))
+            await append(stack.urls, b"more")
             assert stack.parts["nats"].restarts == 1
             assert await appended(stack.urls) == kept + 1
 
@@ -61,11 +71,16 @@ def limit_file_size(process: ProcessRecord, limit: int) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
-async def append_until_refused(urls: Urls) -> int:
+async def append_until_refused(root: Path, urls: Urls) -> int:
     """Fill the stream; return how many messages it holds then."""
-    while await can_append(urls, bytes(100_000)):
-        pass
+    while await ailment(root) is None:
+        await can_append(urls, bytes(100_000))
     return await appended(urls)
+
+
+async def started_again(stack: Stack) -> bool:
+    nats = stack.parts["nats"]
+    return nats.restarts > 0 and nats.state == "ready"
 
 
 @pytest.mark.chaos
@@ -75,11 +90,12 @@ async def test_a_disk_that_was_full_and_is_freed_needs_no_operator(root: Path) -
             with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
                 while True:
                     filler.write(bytes(1 << 16))
-            kept = await append_until_refused(stack.urls)
+            kept = await append_until_refused(disk / "data", stack.urls)
 
             (disk / "filler").unlink()
 
-            await eventually(partial(can_append, stack.urls), within=30)
+            await eventually(partial(started_again, stack))
+            await append(stack.urls, b"more")
             await insert(stack.urls, "more")
             assert stack.parts["nats"].restarts == 1
             assert await appended(stack.urls) == kept + 1

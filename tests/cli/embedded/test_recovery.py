@@ -43,10 +43,11 @@ async def test_a_killed_server_comes_back_with_its_data_while_the_other_runs_on(
         os.kill(victim.pid, SIGKILL)
 
         async def back() -> bool:
-            return stack.parts[killed].restarts == 1 and stack.parts[killed].state == "ready"
+            part = stack.parts[killed]
+            return part.state == "ready" and part.process != victim
 
-        await eventually(back, within=15)
-        assert process_of(stack, killed) != victim
+        await eventually(back)
+        assert stack.parts[killed].restarts > 0
         assert process_of(stack, other) == bystander
         assert await appended(stack.urls) == 1
         assert await inserted(stack.urls) == ["first"]
@@ -75,7 +76,7 @@ async def test_servers_die_with_a_stack_that_is_killed(root: Path) -> None:
         async def gone() -> bool:
             return not any(is_alive(part) for part in parts)
 
-        await eventually(gone, within=10)
+        await eventually(gone)
 
 
 async def test_what_outlived_the_last_stack_is_stopped(root: Path) -> None:

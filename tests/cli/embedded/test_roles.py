@@ -31,7 +31,7 @@ async def test_a_role_that_dies_is_started_again(root: Path, tmp_path: Path) -> 
         async def back() -> bool:
             return stack.parts["role"].restarts == 1 and stack.parts["role"].state == "ready"
 
-        await eventually(back, within=10)
+        await eventually(back)
 
 
 async def test_roles_are_stopped_before_the_servers_they_use(root: Path, tmp_path: Path) -> None:
@@ -75,6 +75,15 @@ async def test_a_role_that_is_never_ready_is_given_up(root: Path, tmp_path: Path
     idle = replace(role(tmp_path, "import time; time.sleep(1000)"), within=0.3)
     with pytest.raises(StackError, match=r"role did not start: not ready after 0\.3 s"):
         async with open_stack(root, Plan([idle])):
+            pass
+
+
+async def test_a_role_that_has_not_even_begun_in_time_is_not_said_to_have_ended(
+    root: Path, tmp_path: Path
+) -> None:
+    late = replace(role(tmp_path, STAYS), within=0.0)
+    with pytest.raises(StackError, match="role did not start: not ready after 0 s"):
+        async with open_stack(root, Plan([late])):
             pass
 
 

@@ -9,14 +9,14 @@ import pytest
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from commands.jetstream import JetStreamLog, LogNames
 from tests import servers
 from tests.contract import logs
 from tests.contract.writers import check, write_through
 from tests.servers import Server
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
-PATIENCE = 2.0
+LITTLE = 2.0
+"""How long writers wait for an answer that may have died with its server."""
 
 
 async def test_a_server_killed_among_eight_writers_loses_and_repeats_nothing(
@@ -26,8 +26,6 @@ async def test_a_server_killed_among_eight_writers_loses_and_repeats_nothing(
     server = await private_nats()
     async with logs.connected([server.url]) as client:
         await logs.make_stream(client, "t")
-        log = JetStreamLog(client, LogNames("t"), patience=PATIENCE)
-        await log.start()
 
         async def kill() -> None:
             for _ in range(3):
@@ -35,10 +33,11 @@ async def test_a_server_killed_among_eight_writers_loses_and_repeats_nothing(
                 server.kill()
                 await server.start()
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(2 * PATIENCE), logs.opened(client, "t", LITTLE) as log:
             granted = await write_through(log, kill())
 
-        await check(log, granted)
+        async with logs.opened(client, "t") as log:
+            await check(log, granted)
 
 
 @pytest.fixture
@@ -61,21 +60,21 @@ async def test_a_leader_killed_among_eight_writers_loses_and_repeats_nothing(
     urls = [node.url for node in nodes]
     async with logs.connected(urls) as client:
         await logs.make_stream(client, "t", replicas=3)
-        log = JetStreamLog(client, LogNames("t"), patience=PATIENCE)
-        await log.start()
 
         async def kill() -> None:
             await asyncio.sleep(0.3)
-            name = await leader(client)
+            while not (name := await leader(client)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
             node = nodes[int(name.removeprefix("n"))]
             node.kill()
-            await eventually(lambda: led_by_another(client, name), within=30)
+            await eventually(lambda: led_by_another(client, name))
             await node.start()
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(2 * PATIENCE), logs.opened(client, "t", LITTLE) as log:
             granted = await write_through(log, kill())
 
-        await check(log, granted)
+        async with logs.opened(client, "t") as log:
+            await check(log, granted)
 
 
 async def leader(client: Client) -> str:

@@ -8,6 +8,7 @@ from schemas.message import Context
 from tests.contract import logs
 from tests.contract.logs import STARTED, context
 from tests.schemas import golden
+from tests.support import PATIENCE
 
 SUBJECT = "evt.default.job.01J00000000000000000000001"
 JOB = Stream(*SUBJECT.split(".")[1:])
@@ -19,7 +20,9 @@ async def replay(client: Client, prefix: str) -> None:
     for message in golden.messages():
         id = message.headers["Nats-Msg-Id"].replace(SUBJECT, subject)
         headers = message.headers | {"Nats-Msg-Id": id}
-        await client.jetstream().publish(subject, message.data.encode(), headers=headers)
+        await client.jetstream(timeout=PATIENCE).publish(
+            subject, message.data.encode(), headers=headers
+        )
 
 
 async def test_what_an_earlier_version_wrote_is_read_and_gone_on_with(
@@ -66,7 +69,7 @@ async def test_what_is_said_of_a_commit_is_still_stored_under_the_same_names(
                 history.append(await new.append(JOB, head(history), commit.events, said(commit)))
 
         for position, message in enumerate(golden.messages(), 1):
-            kept = await client.jetstream().get_msg(f"{again}EVT", position)
+            kept = await client.jetstream(timeout=PATIENCE).get_msg(f"{again}EVT", position)
             subject = LogNames(again).subject(JOB)
             id = message.headers["Nats-Msg-Id"].replace(SUBJECT, subject)
             assert kept.subject == subject

@@ -16,6 +16,7 @@ from projections.statements import history, listed, live
 from projections.table import HISTORY, Db, Key, R, Superseded, Table, columns
 from projections.writer import Writer
 from schemas.log import Commit
+from tests.support import eventually
 
 
 async def writer(db: Db, projection: Projection) -> Writer:
@@ -70,6 +71,19 @@ async def position(db: Db, name: str) -> int:
     cursor = await db.execute("SELECT position FROM checkpoints WHERE name = %s", [name])
     row = await cursor.fetchone()
     return row[0] if row else -1
+
+
+async def waits_for_a_lock(db: Db) -> None:
+    """Return once another connection of this test waits for one."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND application_name = current_setting('application_name')"
+    )
+
+    async def waits() -> bool:
+        return await (await db.execute(query)).fetchone() != (0,)
+
+    await eventually(waits)
 
 
 @asynccontextmanager

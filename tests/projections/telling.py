@@ -115,6 +115,12 @@ class Told:
         self._news.set()
         return self.commits[-1]
 
+    def once_more(self) -> "Told":
+        """The same log, whose followers are counted apart."""
+        same = Told(self._batch)
+        same.commits, same._news = self.commits, self._news
+        return same
+
     async def follow(self, after: int) -> AsyncGenerator[Sequence[Commit]]:
         self.followed += 1
         while True:

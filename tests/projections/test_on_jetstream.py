@@ -34,11 +34,11 @@ async def test_read_models_survive_a_restart_of_nats(
             await stack.enter_async_context(running(projection, shared, database_url))
 
         written = await _write(log, heads, seed=1)
-        await eventually(lambda: _caught_up(db, len(written)), within=20)
+        await eventually(lambda: _caught_up(db, len(written)))
         server.kill()
         await server.start()
         written += await _write(log, heads, seed=2)
-        await eventually(lambda: _caught_up(db, len(written)), within=20)
+        await eventually(lambda: _caught_up(db, len(written)))
 
     for projection in PROJECTIONS:
         await assert_equal_to_a_fold(db, projection, written)
@@ -53,7 +53,7 @@ async def test_a_runner_whose_log_is_gone_for_good_lets_go_of_its_lease(
         log = await stack.enter_async_context(logs.opened(client, stream_prefix))
         await stack.enter_async_context(running(jobs.projection, SharedLog(log), database_url))
         written = await _write(log, {}, seed=1)
-        await eventually(lambda: _reached(db, len(written)), within=20)
+        await eventually(lambda: _reached(db, len(written)))
 
         await client.close()
 
@@ -62,7 +62,7 @@ async def test_a_runner_whose_log_is_gone_for_good_lets_go_of_its_lease(
         standby.commits = written
         install(standby)
         async with running(jobs.projection, standby, database_url):
-            await eventually(lambda: _reached(db, len(standby.commits)), within=20)
+            await eventually(lambda: _reached(db, len(standby.commits)))
 
 
 async def _reached(db: Db, end: int) -> bool:

@@ -1,6 +1,7 @@
 """Folding the log anew while the old rows are served."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -14,17 +15,25 @@ from projections.fold import Projection
 from projections.projection import rebuild
 from projections.rows import Part
 from projections.table import Db
+from schemas.log import Commit
 from schemas.message import Rejected
-from tests.projections.keeping import assert_equal_to_a_fold, position, running, write, writer
+from tests.projections.keeping import (
+    assert_equal_to_a_fold,
+    position,
+    running,
+    waits_for_a_lock,
+    write,
+    writer,
+)
 from tests.projections.telling import Told, anything, install, job
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 
 async def rebuilt(db: Db, projection: Projection, since: int) -> None:
     async def done() -> bool:
         return await built(db, projection.name) != since
 
-    await eventually(done, within=20)
+    await eventually(done)
 
 
 async def spoil(db: Db) -> None:
@@ -97,6 +106,7 @@ async def test_queries_are_answered_throughout(db: Db, database_url: str) -> Non
             await rebuild(jobs.projection, told, database_url)
         assert not reading.done()
         reading.cancel()
+        await asyncio.wait({reading})
     assert reads > 3
 
 
@@ -106,7 +116,9 @@ async def test_the_log_goes_on_while_the_rebuild_catches_up(db: Db, database_url
     async with running(jobs.projection, told, database_url):
         rebuilding = asyncio.create_task(rebuild(jobs.projection, told, database_url))
         while not rebuilding.done():
-            anything(told, 1, seed=len(told.commits))
+            # No faster than it is written: what is ever behind is never there.
+            if await _reached(db, len(told.commits)):
+                anything(told, 1, seed=len(told.commits))
             await asyncio.sleep(0.01)
         await rebuilding
         await eventually(lambda: _reached(db, len(told.commits)))
@@ -172,15 +184,27 @@ async def test_an_unknown_event_is_left_out_without_a_rebuild_that_could_not_kno
     assert caplog.text.count("job.transcended") == 1
 
 
+class Halting(Told):
+    """A log that tells nobody of more than the first twenty commits."""
+
+    halt = 20
+
+    async def follow(self, after: int) -> AsyncGenerator[Sequence[Commit]]:
+        async for batch in super().follow(after):
+            if batch[-1].position > self.halt:
+                await asyncio.Event().wait()
+            yield batch
+
+
 async def test_an_interrupted_rebuild_goes_on_where_it_stopped(db: Db, database_url: str) -> None:
-    told = Told(batch=1)
+    told = Halting(batch=1)
     anything(told, 200)
     await write(db, told.commits)
     since = await request_rebuild(db, "jobs")
     async with running(jobs.projection, told, database_url):
-        await eventually(lambda: _beside(db, 20))
+        await eventually(lambda: _beside(db, told.halt))
     stopped = await position(db, "jobs__next")
-    assert 20 <= stopped < 200
+    assert stopped == told.halt
     assert [s.rebuilding for s in await status(db, 200) if s.name == "jobs"] == [True]
 
     began: list[int] = []
@@ -225,8 +249,9 @@ async def test_a_long_read_delays_the_swap_and_nobody_else(db: Db, database_url:
         rebuilding = asyncio.create_task(rebuild(jobs.projection, told, database_url))
         async with reader.transaction():
             await reader.execute("SELECT count(*) FROM jobs")
-            await eventually(lambda: _beside(db, 50), within=20)
-            async with asyncio.timeout(2):
+            await eventually(lambda: _beside(db, 50))
+            await waits_for_a_lock(db)
+            async with asyncio.timeout(PATIENCE):
                 await jobs.page(db, jobs.Wanted(None), Part())
             assert not rebuilding.done()
         await rebuilding

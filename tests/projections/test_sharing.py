@@ -8,6 +8,7 @@ import pytest
 from projections.sharing import BATCH, KEPT, SharedLog
 from schemas.log import Commit
 from tests.projections.telling import Told, anything
+from tests.support import PATIENCE
 
 
 async def take(follower: AsyncIterator[Sequence[Commit]], until: int) -> list[int]:
@@ -52,14 +53,16 @@ async def test_those_at_the_end_share_what_is_told_next() -> None:
 
 
 async def test_who_stands_still_holds_nobody_up_for_long_and_misses_nothing() -> None:
-    told = Told(batch=100)
-    anything(told, KEPT + 2 * BATCH)
-    end = len(told.commits)
+    told = Told(batch=50)  # so many that to be held up by each would take longer than PATIENCE
+    anything(told, KEPT)
     shared = SharedLog(told)
-    slow = shared.follow(0)
+    slow, quick = shared.follow(0), shared.follow(0)
     beginning = [commit.position for commit in await anext(slow)]
-    async with asyncio.timeout(8):
-        assert await take(shared.follow(0), end) == list(range(1, end + 1))
+    async with asyncio.timeout(PATIENCE):
+        assert await take(quick, KEPT) == list(range(1, KEPT + 1))
+        anything(told, 2 * BATCH)
+        end = len(told.commits)
+        assert await take(quick, end) == list(range(KEPT + 1, end + 1))
     assert beginning + await take(slow, end) == list(range(1, end + 1))
     assert told.followed == 2
 
@@ -88,7 +91,7 @@ async def test_a_reading_ends_with_its_last_follower() -> None:
     await first.aclose()
     assert not told.left.is_set()
     await second.aclose()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await told.left.wait()
 
 

@@ -15,6 +15,7 @@ from projections.table import Db
 from schemas.message import Rejected
 from tests.projections.keeping import writer
 from tests.projections.telling import Told, install
+from tests.support import PATIENCE, eventually
 
 
 class Opened:
@@ -22,11 +23,12 @@ class Opened:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.now = self.most = 0
+        self.now = self.most = self.times = 0
 
     @asynccontextmanager
     async def __call__(self) -> AsyncGenerator[Db]:
         self.now += 1
+        self.times += 1
         self.most = max(self.most, self.now)
         async with await AsyncConnection.connect(self._url, autocommit=True) as db:
             yield db
@@ -38,11 +40,16 @@ async def test_many_wait_on_one_connection_and_go_on_together(db: Db, database_u
     install(told)
     opened = Opened(database_url)
     positions = Positions(opened)
-    waiting = [asyncio.create_task(positions.reached(["jobs"], 5)) for _ in range(50)]
+    waiting = [asyncio.create_task(positions.reached(["jobs"], 5, PATIENCE)) for _ in range(50)]
     behind = asyncio.create_task(positions.reached(["jobs", "weights"], 5, within=0.3))
-    await asyncio.sleep(0)
     live = await writer(db, jobs.projection)
     await live.advance(told.commits[:4])
+    before = opened.times
+
+    async def looked() -> bool:
+        return opened.times > before + 1
+
+    await eventually(looked)
     assert not any(task.done() for task in waiting)
     await live.advance(told.commits[4:5])
 
@@ -53,7 +60,7 @@ async def test_many_wait_on_one_connection_and_go_on_together(db: Db, database_u
 
 
 async def test_what_has_been_seen_is_not_waited_for(db: Db, database_url: str) -> None:
-    await Positions(Opened(database_url)).reached(["jobs"], 0)
+    await Positions(Opened(database_url)).reached(["jobs"], 0, PATIENCE)
 
 
 async def test_a_read_model_that_stays_behind_is_reported(db: Db, database_url: str) -> None:
@@ -65,7 +72,7 @@ async def test_a_read_model_that_stays_behind_is_reported(db: Db, database_url: 
 async def test_a_database_that_is_away_is_no_waiting(db: Db) -> None:
     away = Opened("postgresql://127.0.0.1:1/none?connect_timeout=1")
     with pytest.raises(psycopg.OperationalError):
-        await Positions(away).reached(["jobs"], 1)
+        await Positions(away).reached(["jobs"], 1, PATIENCE)
 
 
 async def test_status_tells_how_far_each_read_model_is(db: Db) -> None:

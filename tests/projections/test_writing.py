@@ -13,7 +13,7 @@ from projections.writer import Moved
 from schemas.job import JobAttemptFailed, JobStarted
 from schemas.log import Stream
 from schemas.token import TokenIssued
-from tests.projections.keeping import assert_equal_to_a_fold, position, writer
+from tests.projections.keeping import assert_equal_to_a_fold, position, waits_for_a_lock, writer
 from tests.projections.telling import JOB, Told, anything, install, job, requested
 
 
@@ -78,7 +78,7 @@ async def test_a_connection_lost_in_the_middle_leaves_neither_rows_nor_checkpoin
         async with db.transaction():
             await db.execute("LOCK TABLE jobs_history")  # the writer gets half way, and waits
             writing = asyncio.create_task(live.advance(told.commits))
-            await _waits_for_a_lock(db)
+            await waits_for_a_lock(db)
             await db.execute("SELECT pg_terminate_backend(%s)", [other.info.backend_pid])
         with pytest.raises(psycopg.OperationalError):
             await writing
@@ -87,16 +87,6 @@ async def test_a_connection_lost_in_the_middle_leaves_neither_rows_nor_checkpoin
     await assert_equal_to_a_fold(db, jobs.projection, [])
     await (await writer(db, jobs.projection)).advance(told.commits)
     await assert_equal_to_a_fold(db, jobs.projection, told.commits)
-
-
-async def _waits_for_a_lock(db: Db) -> None:
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        " AND application_name = current_setting('application_name')"
-    )
-    async with asyncio.timeout(5):
-        while await (await db.execute(query)).fetchone() == (0,):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_commits_that_concern_nobody_move_the_checkpoint(db: Db) -> None:

@@ -41,6 +41,7 @@ from schemas.runtime import (
 from schemas.weights import RecordDeleted, RecordInstalled, ReleaseWeights, ReserveWeights
 from schemas.weights_users import user_of_model, user_of_slot
 from tests.contract.logs import context
+from tests.support import PATIENCE
 
 S = "main"
 A1, A2, A3, A4 = (f"01J0000000000000000000000{n}" for n in (1, 2, 3, 4))
@@ -90,7 +91,7 @@ class World:
 
     def __init__(self, log: MemoryLog | JetStreamLog, dispatch: Dispatch | None = None) -> None:
         self.log = log
-        self.dispatch = dispatch or Dispatcher(log)
+        self.dispatch = dispatch or Dispatcher(log, PATIENCE)
         self.catalog = Catalog(log, self.dispatch, log)
         self.finder = Finder(log)
         self.activations = Activations(log, self.dispatch)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import reduce
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands.job import decider
@@ -155,13 +155,17 @@ def told(story: list[tuple[Wish, int]]) -> Job:
     return job
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(STORIES)
 def test_no_story_leads_to_an_impossible_state(story: list[tuple[Wish, int]]) -> None:
     told(story)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(STORIES, ASKED)
 def test_what_is_asked_twice_in_a_row_happens_once(
     story: list[tuple[Wish, int]], command: JobCommand

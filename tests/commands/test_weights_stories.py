@@ -2,7 +2,7 @@
 
 from functools import reduce
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands.weights import Weights, decider
@@ -92,7 +92,9 @@ def granted(weights: Weights, command: WeightsCommand) -> tuple[WeightsEvent, ..
         return ()
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.lists(COMMANDS, min_size=20, max_size=60))
 def test_no_story_breaks_the_rules_of_a_target(story: list[WeightsCommand]) -> None:
     weights = decider.initial

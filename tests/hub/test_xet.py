@@ -12,6 +12,7 @@ from cli.loopback_hub.route import Kind
 from tests.hub import About, Account, Hang, Hub, Refuse, Repo, generated
 from tests.hub.command import HF, hf_environment, run_hf
 from tests.hub.waiting import until
+from tests.support import PATIENCE
 
 TOKEN = "hf_of_ann"
 FILES: Mapping[str, Source] = {
@@ -60,9 +61,9 @@ def test_hf_hangs_when_a_part_of_xet_hangs(hub: Hub, tmp_path: Path, kind: Kind)
     words = ["download", "org/xet", "tiny.bin", "--local-dir", str(tmp_path)]
 
     with subprocess.Popen([HF, *words], env=environment) as hanging:
-        until(lambda: hang.strikes > 0, within=60)
+        until(lambda: hang.strikes > 0)
         assert hanging.poll() is None
         hang.disarm()
-        assert hanging.wait(60) == 0
+        assert hanging.wait(PATIENCE) == 0
 
     assert (tmp_path / "tiny.bin").read_bytes() == b"tiny"

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+from tests.support import PATIENCE
 
-def until(holds: Callable[[], bool], within: float = 5.0) -> None:
+
+def until(holds: Callable[[], bool], within: float = PATIENCE) -> None:
     """Return once `holds`; AssertionError if that takes more than `within` seconds."""
     deadline = time.monotonic() + within
     while not holds():

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands.memory import MemoryLog
@@ -75,7 +75,9 @@ def test_whatever_is_changed_breaks_the_chain(field: str, value: object) -> None
         assert broken_link(story) is not None
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.data(), st.integers(0, 2), st.integers(1, 255))
 def test_any_changed_byte_breaks_the_chain(data: st.DataObject, place: int, flip: int) -> None:
     story = list(WHOLE)

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.manifest import (
@@ -110,7 +110,7 @@ MANIFESTS = st.builds(
 
 
 @given(MANIFESTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_manifest_survives_being_written_and_read(manifest: Manifest) -> None:
     assert read_manifest(written(manifest)) == manifest
     assert read_manifest(msgspec.json.decode(msgspec.json.encode(manifest))) == manifest
@@ -125,7 +125,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(sorted(FIELDS["Manifest"])), JSON)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_stands_in_a_field_is_read_or_complained_about(field: str, data: object) -> None:
     whole = with_(**{field: data})
     if SCHEMA.is_valid(whole):

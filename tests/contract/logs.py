@@ -57,7 +57,13 @@ def progress(events: int, bytes_done: int = 0) -> Sequence[AnyEvent]:
 async def connected(urls: Sequence[str], **options: Any) -> AsyncGenerator[Client]:
     """A client that never gives up, as every role connects."""
     connection = await nats.connect(
-        list(urls), max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_hush, **options
+        list(urls),
+        # A server that is slow to greet must not be given up: its socket would be forgotten.
+        connect_timeout=int(PATIENCE),
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.1,
+        error_cb=_hush,
+        **options,
     )
 
     async def settled() -> bool:

@@ -27,9 +27,13 @@ async def test_a_server_killed_among_eight_writers_loses_and_repeats_nothing(
     async with logs.connected([server.url]) as client:
         await logs.make_stream(client, "t")
 
+        async def connected() -> bool:
+            return client.is_connected
+
         async def kill() -> None:
             for _ in range(3):
                 await asyncio.sleep(chance.uniform(0.1, 0.4))
+                await eventually(connected)  # a client cut off while it connects forgets a socket
                 server.kill()
                 await server.start()
 

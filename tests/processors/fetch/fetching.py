@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from processors.fetch.engine import Fetcher
@@ -14,12 +15,15 @@ from processors.fetch.source import Source
 from processors.fetch.xet import Xet
 from schemas.job import FinishedFile
 from schemas.plan import PlannedFile
-from tests.hub import Hub
+from tests.hub import Hub, waiting
+from tests.support import PATIENCE
 
 MIB = 1 << 20
 QUICK = Limits(backoff=0.01, reserve=0)
 IMPATIENT = Limits(stall=0.5, backoff=0.01, reserve=0)
 REPO = "org/model"
+
+until = partial(waiting.until, within=PATIENCE)
 
 
 def planned(hub: Hub, repo: str = REPO) -> list[PlannedFile]:

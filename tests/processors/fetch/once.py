@@ -20,7 +20,7 @@ def main() -> None:
     endpoint, repo, commit, streams, directory, *earlier = sys.argv[1:]
     files = msgspec.json.decode(sys.stdin.buffer.read(), type=list[PlannedFile])
     source = Source(endpoint, repo, commit)
-    limits = Limits(streams=int(streams), reserve=0)
+    limits = Limits(streams=int(streams), reserve=0, stall=600)  # tests say how long it is held
     fetcher = Fetcher(source, Path(directory), always, limits=limits)
     fetcher.run(files, [Path(path) for path in earlier])
     print("done", flush=True)

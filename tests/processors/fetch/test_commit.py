@@ -16,7 +16,7 @@ from processors.fetch.layout import Layout, content, manifest_path
 from processors.fetch.manifest import Manifest, digest, encode, read
 from schemas.job import FinishedFile
 from schemas.message import Rejected
-from tests.processors.fetch.fetching import always
+from tests.processors.fetch.fetching import always, until
 
 JOB = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -129,15 +129,23 @@ def test_there_is_no_moment_without_weights(layout: Layout) -> None:
 
     def look() -> None:
         while not over.is_set():
-            seen.add((target / "config.json").read_bytes())
+            which = target.stat().st_ino
+            try:
+                seen.add((target / "config.json").read_bytes())
+            except FileNotFoundError:  # on the way into the old ones, which were removed by then
+                assert target.stat().st_ino != which
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    commit(directory, target, sha256, always, replace=True)
-    over.set()
-    watcher.join()
+    try:
+        until(lambda: b"one" in seen)
+        commit(directory, target, sha256, always, replace=True)
+        until(lambda: b"two" in seen)
+    finally:
+        over.set()
+        watcher.join()
 
-    assert seen <= {b"one", b"two"}
+    assert seen == {b"one", b"two"}
 
 
 def test_other_weights_are_not_replaced_unasked(layout: Layout) -> None:

@@ -35,7 +35,6 @@ from tests.hub import (
     WrongCommit,
     generated,
 )
-from tests.hub.waiting import until
 from tests.processors.fetch.fetching import (
     IMPATIENT,
     MIB,
@@ -46,7 +45,9 @@ from tests.processors.fetch.fetching import (
     hashes,
     planned,
     published,
+    until,
 )
+from tests.support import PATIENCE
 
 BIG = "model.safetensors"
 FILES: Mapping[str, Source] = {"config.json": b'{"a": 1}', BIG: generated(12 * MIB + 5)}
@@ -112,15 +113,25 @@ def test_too_many_requests_are_answered_with_the_wait_that_was_asked_for(
 
 
 def test_no_stream_asks_while_the_server_wants_to_be_left_alone(tmp_path: Path) -> None:
-    files = {f"{number}.safetensors": generated(4 * MIB, seed=number) for number in range(6)}
+    files = {f"{number}.safetensors": generated(MIB, seed=number) for number in range(24)}
+    heard: list[float] = []
     with Hub(Repo(REPO, files), settings=HubSettings(bytes_per_second=16 * MIB)) as hub:
         hub.faults.add(Refuse(status=429, retry_after=1, times=1))
+        fetch = Fetch(hub, tmp_path / "1", limits=Limits(streams=2, reserve=0))
+        fetch.fetcher = Fetcher(
+            FetchSource(hub.url, REPO, hub.repos[REPO].head.sha),
+            tmp_path / "1",
+            always,
+            limits=fetch.limits,
+            say=lambda line: heard.append(time.monotonic()),
+        )
 
-        Fetch(hub, tmp_path / "1", limits=Limits(streams=2, reserve=0)).run()
+        fetch.run()
 
         [refused] = [e for e in hub.recording.exchanges if e.status == 429]
-        asked = [e.started - refused.ended for e in hub.recording.exchanges]
-        assert not [after for after in asked if 0.3 < after < 0.9]
+        asked = [e for e in hub.recording.exchanges if heard[0] < e.started < refused.started + 1]
+        # The other stream may have looked just before: then it asks once more, and is redirected.
+        assert len(asked) <= 2
 
 
 def test_a_wait_longer_than_we_have_ends_the_attempt_and_says_until_when(
@@ -161,12 +172,12 @@ def test_a_hub_out_of_reach_is_said_to_be(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_hub_that_comes_back_in_time_is_not_missed(hub: Hub, tmp_path: Path) -> None:
-    fetch = Fetch(hub, tmp_path / "1", limits=Limits(backoff=0.1, reserve=0))
+    fetch = Fetch(hub, tmp_path / "1", limits=Limits(backoff=0.1, retries=20, reserve=0))
     with hub.out_of_reach():
         running = fetch.start()
         until(lambda: len(fetch.said) >= 2)
 
-    running.result(timeout=30)
+    running.result(PATIENCE)
 
     assert hashes(tmp_path / "1") == published(hub)
 

@@ -10,7 +10,7 @@ from cli.loopback_hub import Source
 from processors.fetch.errors import FetchFailed, UnsafePath
 from processors.fetch.limits import Limits
 from schemas.plan import PlannedFile
-from tests.hub import EVIL_NAMES, Hub, HubSettings, Repo, generated, peak
+from tests.hub import EVIL_NAMES, Hub, Repo, Stall, generated, peak
 from tests.processors.fetch.fetching import (
     MIB,
     QUICK,
@@ -19,7 +19,9 @@ from tests.processors.fetch.fetching import (
     hashes,
     planned,
     published,
+    until,
 )
+from tests.support import PATIENCE
 
 FILES: Mapping[str, Source] = {
     "README.md": b"# A model\n",
@@ -94,21 +96,29 @@ def test_no_range_is_longer_than_a_part(hub: Hub, tmp_path: Path) -> None:
 
 def test_parts_come_side_by_side(tmp_path: Path) -> None:
     files = {"model.safetensors": generated(32 * MIB)}
-    with Hub(Repo(REPO, files), settings=HubSettings(bytes_per_second=8 * MIB)) as hub:
-        Fetch(hub, tmp_path / "1", limits=Limits(streams=8, reserve=0)).run()
+    with Hub(Repo(REPO, files)) as hub:
+        held = hub.faults.add(Stall(after=MIB))
+        running = Fetch(hub, tmp_path / "1", limits=Limits(streams=8, reserve=0)).start()
+        until(lambda: held.strikes == 8)
+        held.disarm()
+        running.result(PATIENCE)
 
-        assert 6 <= peak(hub.recording.select("cdn")) <= 8
+        assert peak(hub.recording.select("cdn")) == 8
         assert hashes(tmp_path / "1") == published(hub)
 
 
 def test_one_file_takes_no_more_streams_than_it_may(tmp_path: Path) -> None:
     files = {f"{number}.safetensors": generated(12 * MIB, seed=number) for number in range(4)}
-    with Hub(Repo(REPO, files), settings=HubSettings(bytes_per_second=8 * MIB)) as hub:
-        Fetch(hub, tmp_path / "1", limits=Limits(streams_per_file=2, reserve=0)).run()
+    with Hub(Repo(REPO, files)) as hub:
+        held = hub.faults.add(Stall(after=MIB))
+        running = Fetch(hub, tmp_path / "1", limits=Limits(streams_per_file=2, reserve=0)).start()
+        until(lambda: held.strikes == 8)
+        held.disarm()
+        running.result(PATIENCE)
 
         for path in files:
             assert peak(hub.recording.select("cdn", path=path)) <= 2
-        assert peak(hub.recording.select("cdn")) >= 6
+        assert peak(hub.recording.select("cdn")) == 8
 
 
 def test_600_small_files_arrive(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Xet storage is used where it works; a child that hangs, dies or lies costs nothing but time."""
 
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from processors.fetch.errors import Stopped
 from processors.fetch.xet import Xet
 from processors.fetch.xet_lines import Order, Ordered
 from tests.hub import About, Account, Hang, Hub, Repo, generated
-from tests.hub.waiting import until
-from tests.processors.fetch.fetching import MIB, REPO, Fetch, hashes, published
+from tests.processors.fetch.fetching import MIB, REPO, Fetch, hashes, published, until
+from tests.support import PATIENCE
 
 BIG = "model.safetensors"
 TOKEN = "hf_of_ann"
@@ -76,16 +76,16 @@ for file in json.loads(sys.stdin.readline())["files"]:
 
 
 @pytest.mark.parametrize(
-    ("program", "reason"),
+    ("program", "reason", "stall"),
     [
-        (HANGS, "has done nothing for 1s"),
-        (HANGS_HALFWAY, "has done nothing for 1s"),
-        (DIES, "ended with status -9"),
-        (REFUSES, "refused: NotToday"),
-        (BABBLES, "does not speak our language"),
-        (EATS, "takes more than 100 MiB"),
-        (LIES, f"{BIG} has the wrong hash"),
-        ("raise SystemExit(3)", "ended with status 3"),
+        (HANGS, r"has done nothing for \d+s", 1),
+        (HANGS_HALFWAY, r"has done nothing for \d+s", 1),
+        (DIES, "ended with status -9", 600),
+        (REFUSES, "refused: NotToday", 600),
+        (BABBLES, "does not speak our language", 600),
+        (EATS, "takes more than 100 MiB", 600),
+        (LIES, f"{BIG} has the wrong hash", 600),
+        ("raise SystemExit(3)", "ended with status 3", 600),
     ],
 )
 def test_a_child_that_fails_is_replaced_by_http(
@@ -94,15 +94,16 @@ def test_a_child_that_fails_is_replaced_by_http(
     born: Callable[[], set[psutil.Process]],
     program: str,
     reason: str,
+    stall: float,
 ) -> None:
-    xet = Xet(child(program), stall=1.0, memory=100 * MIB)
+    xet = Xet(child(program), stall=stall, memory=100 * MIB)
     fetch = Fetch(hub, tmp_path / "1", xet=xet)
 
     fetch.run()
 
     assert hashes(tmp_path / "1") == published(hub)
     assert hub.recording.sent(BIG) == 40 * MIB
-    assert reason in fetch.said[0]
+    assert re.search(reason, fetch.said[0])
     assert fetch.said[1] == "fetching 1 of 1 Xet files over HTTP instead"
     assert fetch.fetcher.progress.snapshot().done == 40 * MIB + 2
     assert not born()
@@ -139,16 +140,14 @@ def test_a_child_inherits_no_secret(
 def test_a_stop_kills_the_child(
     hub: Hub, tmp_path: Path, born: Callable[[], set[psutil.Process]]
 ) -> None:
-    fetch = Fetch(hub, tmp_path / "1", xet=Xet(child(HANGS)))
+    fetch = Fetch(hub, tmp_path / "1", xet=Xet(child(HANGS), stall=600))
     running = fetch.start()
     until(lambda: bool(born()))
 
-    started = time.monotonic()
     fetch.fetcher.stop("enough")
     with pytest.raises(Stopped):
-        running.result(timeout=2)
+        running.result(PATIENCE)
 
-    assert time.monotonic() - started < 0.5
     assert not born()
 
 
@@ -171,11 +170,19 @@ def test_a_child_does_not_outlive_its_parent(hub: Hub, tmp_path: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
-        until(lambda: hang.strikes > 0, within=30)
+        try:
+            until(lambda: hang.strikes > 0)
+        finally:
+            parent.kill()
 
-        parent.kill()
+    until(lambda: gone(child))
 
-    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it went between the two looks
+        return True
 
 
 def test_files_too_small_or_not_in_xet_storage_come_over_http(tmp_path: Path) -> None:
@@ -187,11 +194,11 @@ def test_files_too_small_or_not_in_xet_storage_come_over_http(tmp_path: Path) ->
 
 
 def test_http_goes_on_while_the_child_is_at_work(hub: Hub, tmp_path: Path) -> None:
-    fetch = Fetch(hub, tmp_path / "1", xet=Xet(child(HANGS), stall=60))
+    fetch = Fetch(hub, tmp_path / "1", xet=Xet(child(HANGS), stall=600))
     running = fetch.start()
 
     until(lambda: fetch.fetcher.progress.snapshot().files_done == 1)
 
     fetch.fetcher.stop("seen enough")
     with pytest.raises(Stopped):
-        running.result(timeout=2)
+        running.result(PATIENCE)

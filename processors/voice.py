@@ -95,12 +95,11 @@ class Voice:
         status = msgspec.structs.replace(status, pods=status.pods[:MOST_PODS])
         if status == self._recorded:
             return 0.0
-        now = time.monotonic()
-        too_soon = self._recorded_at + STATUS_SECONDS - now
+        too_soon = self._recorded_at + STATUS_SECONDS - time.monotonic()
         if too_soon > 0:
             return too_soon
         await self.observe(seen, RecordStatus(seen.state.slot, status))
-        self._recorded, self._recorded_at = status, now
+        self._recorded, self._recorded_at = status, time.monotonic()
         return 0.0
 
     async def match(self, seen: SeenSlot, served: Served) -> None:

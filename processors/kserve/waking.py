@@ -19,7 +19,7 @@ class Waking:
 
     def ring(self, slot: Slot) -> None:
         if slot not in self._due:
-            self._due[slot] = self._last.get(slot, 0.0) + self._pause
+            self._due[slot] = self._last.get(slot, float("-inf")) + self._pause
             self._rung.set()
 
     async def next(self) -> Slot:

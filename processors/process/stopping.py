@@ -35,11 +35,13 @@ def stop_all(data_dir: Path, grace: float = 15.0) -> list[str]:
 def _wait(places: list[Place], patience: float) -> bool:
     """Whether all are gone before `patience` seconds are over."""
     deadline = time.monotonic() + patience
-    while any(_lives(place) for place in places):
-        if time.monotonic() > deadline:
+    while True:
+        late = time.monotonic() > deadline  # asked first: we may not have run since the last look
+        if not any(_lives(place) for place in places):
+            return True
+        if late:
             return False
         time.sleep(PAUSE)
-    return True
 
 
 def _lives(place: Place) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,11 +23,15 @@ from processors.live import Live, LiveNames
 from processors.work import WorkClass, WorkNames, WorkQueue, WorkSource
 from processors.worker import Desk, Manners, Worker
 from schemas.job import BeginCommit, InstallSpec, Job, Order, Seen
+from schemas.live import StoreBeat, Tick
 from schemas.log import Stream
 from schemas.message import Command, Context
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 STORE = "default"
+LEASE = 600.0
+"""Seconds: over in no test that does not name another, however slow the machine is."""
+
 SPEC = InstallSpec("org/model", "main", "c" * 40, "k" * 64, files=1, bytes=10)
 
 
@@ -67,6 +71,20 @@ async def _finish(attempt: Attempt, result: Result) -> Result:
     return result
 
 
+class Steady(Live):
+    """Says it again until it is stored: a machine that stalls takes longer than a worker waits."""
+
+    async def say(self, tick: Tick) -> None:
+        while True:
+            with suppress(TimeoutError):
+                return await super().say(tick)
+
+    async def say_store(self, beat: StoreBeat) -> None:
+        while True:
+            with suppress(TimeoutError):
+                return await super().say_store(beat)
+
+
 class Rig:
     """Everything that turns a wish into work; workers are added with `worker`."""
 
@@ -75,11 +93,11 @@ class Rig:
         self.names = LogNames(prefix)
         self.work_names = WorkNames(prefix)
         self.lease = lease
-        self.log = JetStreamLog(connection, self.names)
+        self.log = JetStreamLog(connection, self.names, patience=PATIENCE)
         self.commands = Commands(self.log)
         self.orders = Orders(self.log, self.commands)
         self.look = Jobs(self.log)
-        self.live = Live(connection, LiveNames(prefix))
+        self.live = Steady(connection, LiveNames(prefix))
         self.logs = Logs(connection, LogStreamNames(prefix))
         self.queue = WorkQueue(connection, self.work_names)
         self.dispatcher = Dispatcher(self.queue, self.look, self.orders)
@@ -115,7 +133,9 @@ class Rig:
         kind: WorkClass = "fetch",
         desk: Desk | None = None,
         client: Client | None = None,
+        lease: float | None = None,
     ) -> Worker:
+        """`lease`: another than that after which the queue brings a task again."""
         runner, client = script or self.script, client or self.nats
         worker = Worker(
             nats=client,
@@ -123,7 +143,12 @@ class Rig:
             desk=desk or self.desk,
             runners={"install": runner},
             manners=Manners(
-                name=name, slots=1, lease=self.lease, heartbeat=0.05, backoff=0.05, attempts=3
+                name=name,
+                slots=1,
+                lease=lease or self.lease,
+                heartbeat=0.05,
+                backoff=0.05,
+                attempts=3,
             ),
             subjects=self.names.root,
         )
@@ -131,7 +156,7 @@ class Rig:
         return worker
 
     async def stop(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while pending := [task for task in self.tasks if not task.done()]:
                 for task in pending:
                     task.cancel()
@@ -155,12 +180,12 @@ class Rig:
     async def seen(self, job: str) -> Seen:
         return await self.look("default", job)
 
-    async def becomes(self, job: str, status: str, within: float = 10.0) -> None:
+    async def becomes(self, job: str, status: str) -> None:
         async def holds() -> bool:
             return (await self.seen(job)).job.status == status
 
         try:
-            await eventually(holds, within)
+            await eventually(holds)
         except TimeoutError:
             history, queue = await self.types(job), await self.tasks_waiting()
             raise AssertionError(f"not {status}: {history}, in the queue: {queue}") from None
@@ -176,7 +201,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(url: str, prefix: str, lease: float = 1.5) -> AsyncGenerator[Rig]:
+async def rig(url: str, prefix: str, lease: float = LEASE) -> AsyncGenerator[Rig]:
     connection = await nats.connect(url)
     made = Rig(connection, prefix, lease)
     await made.start()

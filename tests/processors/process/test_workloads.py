@@ -12,7 +12,7 @@ from processors.process import events, logs
 from schemas.manifest import EnvVar, SecretKey
 from schemas.message import Rejected
 from tests.processors.process.rig import ACTIVATION, OTHER, Machine, instance, machine
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 POD = "active-llm-abcdef"
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -60,7 +60,7 @@ async def test_a_log_is_followed_across_restarts_until_its_instance_is_removed(
     await here.serves(wanted)
     second = here.server().port
     await here.removed(wanted)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await following
 
     said = b"".join(read).decode()

@@ -8,6 +8,7 @@ from aiohttp import ClientResponse
 from processors.kserve.access import Connected
 from processors.kserve.kinds import DEPLOYMENTS, EVENTS, INFERENCE_SERVICES, NODES, PODS, Kind
 from tests.kube.plain import Json
+from tests.support import PATIENCE
 
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
@@ -41,7 +42,7 @@ class Hand:
             body=body,
             auth_settings=["BearerToken"],
             _preload_content=False,
-            _request_timeout=20,
+            _request_timeout=PATIENCE,
         )
         async with response:
             text = await response.text()

@@ -381,7 +381,7 @@ async def test_what_was_followed_is_not_relied_on_when_it_no_longer_is(world: Wo
         await world.driver.ensure(wanted)
         await anext(changes)
         await world.hand.pod("early", SLOT, wanted.served.id)
-        await eventually(lambda: _pods(world, wanted, 1), 10)
+        await eventually(lambda: _pods(world, wanted, 1))
     await world.hand.pod("late", SLOT, wanted.served.id)
 
     assert await _pods(world, wanted, 2)

@@ -37,7 +37,7 @@ async def test_what_is_granted_is_what_is_used(own: OwnWorld) -> None:
         first = asyncio.ensure_future(anext(changes))
         await own.driver.ensure(wanted)
         await first
-        await eventually(lambda: _watched(own), 10)
+        await eventually(lambda: _watched(own))
     await own.driver.present()
     await own.workloads.preview(manifest(), "default", SLOT)
     await own.workloads.events("default", SLOT, datetime.min.replace(tzinfo=UTC))

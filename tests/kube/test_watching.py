@@ -26,8 +26,7 @@ from tests.kube.plain import Json
 from tests.support import eventually
 
 O = TypeVar("O", bound=Observed)  # noqa: E741
-
-WITHIN = 15.0
+MANY = 2000
 
 
 class Heard:
@@ -60,7 +59,7 @@ async def informed(informer: Informer[O]) -> AsyncGenerator[None]:
     """While the informer runs, from when it is up to date."""
     task = asyncio.create_task(informer.run())
     try:
-        await eventually(_when(lambda: informer.fresh), WITHIN)
+        await eventually(_when(lambda: informer.fresh))
         yield
     finally:
         task.cancel()
@@ -91,7 +90,7 @@ async def test_whatever_happens_to_a_slot_wakes_it(world: World) -> None:
     wanted = instance()
     async with heard(world.driver) as ears:
         await world.driver.ensure(wanted)
-        await eventually(lambda: ears.more(0), WITHIN)
+        await eventually(lambda: ears.more(0))
         happenings: list[Callable[[], Awaitable[None]]] = [
             partial(world.hand.report, SLOT, 1),
             partial(world.hand.pod, "one", SLOT, wanted.served.id),
@@ -104,7 +103,7 @@ async def test_whatever_happens_to_a_slot_wakes_it(world: World) -> None:
             await asyncio.sleep(0.4)  # longer than wake-ups are coalesced: this one is its own
             before = len(ears.slots)
             await happen()
-            await eventually(partial(ears.more, before), WITHIN)
+            await eventually(partial(ears.more, before))
 
     assert set(ears.slots) == {("default", SLOT)}
 
@@ -112,12 +111,12 @@ async def test_whatever_happens_to_a_slot_wakes_it(world: World) -> None:
 async def test_what_is_others_wakes_nobody(world: World) -> None:
     async with heard(world.driver) as ears:
         await world.driver.ensure(instance())
-        await eventually(lambda: ears.more(0), WITHIN)
+        await eventually(lambda: ears.more(0))
         await world.hand.pod("theirs", "their-model")
         await world.hand.pod_status("theirs", ready=True)
         await world.hand.warn("theirs", "FailedMount", "no such claim")
         await world.driver.ensure(instance(slot="last"))
-        await eventually(_when(lambda: ("default", "last") in ears.slots), WITHIN)
+        await eventually(_when(lambda: ("default", "last") in ears.slots))
 
     assert set(ears.slots) == {("default", SLOT), ("default", "last")}
 
@@ -138,15 +137,15 @@ async def test_a_node_that_does_not_answer_any_more_is_told_of_whoever_is_on_it(
                 said = (await world.driver.ensure(wanted)).status
                 return [(pod.node, pod.reason) for pod in said.pods] == [(node, "")]
 
-            await eventually(on_its_node, WITHIN)
+            await eventually(on_its_node)
             before = len(ears.slots)
             await world.hand.node_status(node, "Unknown", "Kubelet stopped posting node status.")
-            await eventually(partial(ears.more, before), WITHIN)
+            await eventually(partial(ears.more, before))
 
             async def told() -> bool:
                 return "NodeNotReady" in (await world.driver.ensure(wanted)).status.message
 
-            await eventually(told, WITHIN)
+            await eventually(told)
             said = (await world.driver.ensure(wanted)).status
     finally:
         await world.hand.delete(node, NODES)
@@ -172,7 +171,7 @@ async def test_a_burst_of_a_thousand_changes_wakes_a_slot_a_few_times_a_second(
 
     began = time.monotonic()
     async with heard(world.driver) as ears:
-        await eventually(lambda: ears.more(0), WITHIN)
+        await eventually(lambda: ears.more(0))
         await asyncio.gather(*(restart(pod) for pod in range(10)))
         await world.hand.pod_status("pod-9", ready=True, containerStatuses=[container(ready=True)])
 
@@ -180,7 +179,7 @@ async def test_a_burst_of_a_thousand_changes_wakes_a_slot_a_few_times_a_second(
             pods = (await world.driver.ensure(wanted)).status.pods
             return [pod.ready for pod in pods] == [False] * 9 + [True]
 
-        await eventually(last, WITHIN)
+        await eventually(last)
         said = await world.driver.ensure(wanted)
 
     assert [pod.containers[0].restarts for pod in said.status.pods[:9]] == [100] * 9
@@ -195,7 +194,7 @@ async def test_a_version_that_is_too_old_leads_to_a_new_list(world: World, tmp_p
 
     async with informed(informer):
         await world.driver.ensure(instance(slot="later"))
-        await eventually(_when(lambda: "later" in changed), WITHIN)
+        await eventually(_when(lambda: "later" in changed))
 
     assert proxy.expiring == 0
     assert informer.lists == 3
@@ -216,7 +215,7 @@ async def test_what_went_while_nobody_watched_is_missing_from_the_new_list(
         await world.hand.delete(SLOT)
         proxy.expiring = 1
         proxy.away = False
-        await eventually(_when(lambda: informer.lists == 2 and informer.fresh), WITHIN)
+        await eventually(_when(lambda: informer.lists == 2 and informer.fresh))
 
     assert changed == [SLOT, SLOT]
 
@@ -226,7 +225,7 @@ async def test_an_old_version_to_begin_from_is_no_hindrance(world: World) -> Non
     informer, _ = following(world.cluster, after="1")
 
     async with informed(informer):
-        await eventually(_when(lambda: SLOT in informer.kept), WITHIN)
+        await eventually(_when(lambda: SLOT in informer.kept))
 
 
 async def test_a_watch_that_is_cut_goes_on_where_it_was(world: World, tmp_path: Path) -> None:
@@ -236,9 +235,9 @@ async def test_a_watch_that_is_cut_goes_on_where_it_was(world: World, tmp_path: 
     async with informed(informer):
         for name in ("first", "second", "third"):
             await world.driver.ensure(instance(slot=name))
-            await eventually(partial(_in, name, changed), WITHIN)
+            await eventually(partial(_in, name, changed))
             proxy.cut()
-            await eventually(partial(proxy.watched_more, than=len(proxy.watches)), WITHIN)
+            await eventually(partial(proxy.watched_more, than=len(proxy.watches)))
 
     assert informer.lists == 1
     assert changed == ["first", "second", "third"]
@@ -271,10 +270,17 @@ async def test_bookmarks_move_the_version_that_is_gone_on_from(
     async with informed(informer):
         for pod in range(3):
             await own.hand.pod(f"pod-{pod}", "another")
-        version, before = str(own.server.storage.version), own.server.bookmarked
-        await eventually(_when(lambda: own.server.bookmarked > before + 1), WITHIN)
-        proxy.cut()
-        await eventually(_when(lambda: version in proxy.watches), WITHIN)
+        version = str(own.server.storage.version)
+
+        async def gone_on_from_there() -> bool:
+            """On a busy machine the watch may be cut before it has told of a bookmark."""
+            before, watches = own.server.bookmarked, len(proxy.watches)
+            await eventually(_when(lambda: own.server.bookmarked > before + 1))
+            proxy.cut()
+            await eventually(partial(proxy.watched_more, than=watches))
+            return version in proxy.watches
+
+        await eventually(gone_on_from_there)
 
     assert informer.lists == 1
 
@@ -306,23 +312,23 @@ async def test_nothing_is_held_of_thousands_of_others_pods(own: OwnWorld) -> Non
     wanted = instance()
     await own.driver.ensure(wanted)
     await own.hand.pod("mine", SLOT, wanted.served.id)
-    for number in range(5000):
+    for number in range(MANY):
         own.server.put(resources.PODS, own.namespace, _foreign(number))
 
     async with heard(own.driver) as ears:
-        await eventually(lambda: ears.more(0), 60)
-        await eventually(partial(_followed, own, wanted), 60)
-        assert _held() == ["mine"]
-        for number in range(5000):
+        await eventually(lambda: ears.more(0))
+        await eventually(partial(_followed, own, wanted))
+        await eventually(_when(lambda: _held() == ["mine"]))
+        for number in range(MANY):
             own.server.put(resources.EVENTS, own.namespace, _complaint(number))
-            own.server.put(resources.PODS, own.namespace, _foreign(5000 + number))
+            own.server.put(resources.PODS, own.namespace, _foreign(MANY + number))
         await own.hand.pod_status("mine", ready=True)
 
         async def seen() -> bool:
             return (await own.driver.ensure(wanted)).status.pods[0].ready
 
-        await eventually(seen, 60)
-        await eventually(_when(lambda: _held() == ["mine"]), 60)
+        await eventually(seen)
+        await eventually(_when(lambda: _held() == ["mine"]))
 
 
 def _held() -> list[str]:

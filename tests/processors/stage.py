@@ -28,7 +28,6 @@ from tests.support import eventually
 D = TypeVar("D", bound=Driver)
 
 SLOT = "active-llm"
-WITHIN = 15.0
 
 
 class Addresses:
@@ -82,7 +81,7 @@ class Stage(Generic[D]):
 
     async def activate(
         self, model: str, strategy: Strategy = "direct", *, preempt: bool = False,
-        hold: bool = False, seconds: float = 20.0, at: datetime | None = None,
+        hold: bool = False, seconds: float = 600.0, at: datetime | None = None,
     ) -> str:  # fmt: skip
         manifest = Manifest(id=model, weights=WeightsSource(target=model), runtime="vllm")
         id = str(ULID())
@@ -120,7 +119,7 @@ class Stage(Generic[D]):
             history = await self.history("status")
             return bool(history) and _health(history[-1]) == health
 
-        await eventually(recorded, WITHIN)
+        await eventually(recorded)
 
     async def until_current(self, model: str) -> None:
         """Until this model is who serves, and nothing is under way."""
@@ -129,20 +128,20 @@ class Stage(Generic[D]):
             state = (await self.seen()).state
             return (state.current.model if state.current else "", state.flight) == (model, None)
 
-        await eventually(current, WITHIN)
+        await eventually(current)
 
     async def until_phase(self, phase: str) -> None:
         async def there() -> bool:
             flight = (await self.seen()).state.flight
             return flight is not None and flight.phase == phase
 
-        await eventually(there, WITHIN)
+        await eventually(there)
 
     async def until_said(self, kind: str) -> None:
         async def said() -> bool:
             return kind in await self.types()
 
-        await eventually(said, WITHIN)
+        await eventually(said)
 
 
 def _health(commit: Commit) -> Health:

@@ -11,11 +11,12 @@ import pytest
 from ulid import ULID
 
 from commands.memory import MemoryLog
+from processors import keeper
 from schemas.log import Commit, LogUnavailable, Stream
 from schemas.runtime import EnterPhase, Phase, PromoteCandidate, RollBack, StartActivation
 from tests.processors.stage import SLOT, Stage, running
 from tests.processors.world import World
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 Bench: TypeAlias = Stage[World]
 
@@ -26,13 +27,16 @@ async def bench(tmp_path: Path) -> AsyncGenerator[Bench]:
         yield made
 
 
-async def left_in(bench: Bench, phase: Phase, *, seconds: float = 20.0) -> None:
+async def left_in(
+    bench: Bench, phase: Phase, *, hold: bool = False, seconds: float = 600.0
+) -> None:
     """An activation of `b` that an activator began, and died in that phase of."""
     await bench.kill()
-    id = await bench.activate("b", "blue-green", seconds=seconds)
+    id = await bench.activate("b", "blue-green", hold=hold, seconds=seconds)
     await bench.say(StartActivation(SLOT, id, "w0"))
+    waits: tuple[Phase, ...] = ("ready",) if hold else ()
     begun: Phase
-    for begun in ("prepare", "start", "load", "switch", "drain", "remove"):
+    for begun in ("prepare", "start", "load", *waits, "switch", "drain", "remove"):
         await bench.say(EnterPhase(SLOT, id, begun, 0))
         if begun == phase:
             return
@@ -93,9 +97,9 @@ async def test_what_is_promoted_and_answers_no_more_makes_way(bench: Bench) -> N
     bench.world.quick = True
     await bench.activate("a")
     await bench.until_current("a")
-    await bench.activate("b", "blue-green", hold=True, seconds=0.8)
-    await bench.until_phase("ready")
-    bench.world.set("b", "loading")
+    bench.world.silent.add("b")
+    await left_in(bench, "ready", hold=True, seconds=0.5)
+    bench.start()
     await bench.say(PromoteCandidate(SLOT, "b", "ann"))
 
     await bench.until_said("model.activation.rolledback")
@@ -173,7 +177,7 @@ async def test_a_cancellation_that_gets_lost_in_a_wait_ends_the_activator_all_th
         log.swallows = True
         await eventually(lambda: _reads(log))
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await bench.kill()
 
 
@@ -227,7 +231,11 @@ async def test_what_serves_is_looked_after_though_the_log_is_away(tmp_path: Path
         await eventually(lambda: _stands(bench, "a"))
 
 
-async def test_a_slot_in_which_nothing_happens_is_not_read_again_and_again(tmp_path: Path) -> None:
+async def test_a_slot_in_which_nothing_happens_is_not_read_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOG_SECONDS", 600.0)  # after which it would be, once
+    monkeypatch.setattr(keeper, "STRAYS_SECONDS", 600.0)
     async with running(tmp_path, World(quick=True), log=(log := ForgetfulLog())) as bench:
         await bench.activate("a")
         await bench.until_current("a")

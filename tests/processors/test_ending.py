@@ -8,7 +8,7 @@ import pytest
 
 from processors.ending import end
 from processors.steps import in_thread
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 
 async def test_a_task_that_misses_a_cancellation_is_ended_all_the_same() -> None:
@@ -20,7 +20,7 @@ async def test_a_task_that_misses_a_cancellation_is_ended_all_the_same() -> None
     task, other = asyncio.create_task(misses_one()), asyncio.create_task(misses_one())
     await asyncio.sleep(0)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await end(task, other)
 
     assert task.cancelled()
@@ -32,11 +32,11 @@ async def test_disk_work_is_waited_for_however_often_that_is_cancelled() -> None
 
     def work() -> None:
         begun.set()
-        goes_on.wait(10)
+        goes_on.wait(PATIENCE)
         over.set()
 
     task = asyncio.create_task(in_thread(work))
-    await eventually(lambda: asyncio.to_thread(begun.wait, 5))
+    await eventually(lambda: asyncio.to_thread(begun.wait, PATIENCE))
     for _ in range(3):
         task.cancel()
         await asyncio.wait({task}, timeout=0.05)

@@ -8,6 +8,7 @@ from processors.hub import Hub as Asking
 from schemas.message import Rejected
 from tests.hub import FACTS, Cut, Drop, Garble, Hub, RedirectLoop, Refuse, Repo, Truncate
 from tests.hub.arming import Fault
+from tests.support import PATIENCE
 
 FILES = {"config.json": b"{}", "model.safetensors": b"x" * 1000}
 
@@ -19,7 +20,7 @@ def hub() -> Iterator[Hub]:
 
 
 async def test_a_repository_is_listed_at_one_commit(hub: Hub) -> None:
-    listing = await Asking(hub.url, "").list("org/model", "main", "")
+    listing = await Asking(hub.url, "", patience=PATIENCE).list("org/model", "main", "")
 
     assert listing.commit == hub.repos["org/model"].head.sha
     assert {file.path: file.size for file in listing.files} == {
@@ -46,7 +47,7 @@ async def test_a_hub_that_makes_no_sense_is_out_of_reach(hub: Hub, fault: Fault,
     armed = hub.faults.add(fault)
 
     with pytest.raises(Rejected, match=why) as refused:
-        await Asking(hub.url, "").list("org/model", "main", "")
+        await Asking(hub.url, "", patience=PATIENCE).list("org/model", "main", "")
 
     armed.disarm()
     assert refused.value.code == "hub_unreachable"

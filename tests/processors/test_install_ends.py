@@ -22,12 +22,12 @@ from schemas.message import Command, Context, Rejected
 from schemas.plan import content_key
 from tests.hub import Hub, HubSettings, Repo, generated
 from tests.processors.fetch.fetching import MIB, REPO, planned
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    slow = HubSettings(bytes_per_second=2 * MIB)
+    slow = HubSettings(bytes_per_second=MIB // 4)
     with Hub(Repo(REPO, {"model.safetensors": generated(64 * MIB)}), settings=slow) as hub:
         yield hub
 
@@ -59,7 +59,10 @@ class Bench:
         context = Context(command="c", at=datetime.now(UTC), actor="worker:w1")
         self.attempt = Eager(job, context, Hold(60.0), self._dispatch, Silence())
         self._runner = InstallRunner(
-            HubClient(hub.url, ""), FileSecrets(weights), self.store, Connections()
+            HubClient(hub.url, "", patience=PATIENCE),
+            FileSecrets(weights),
+            self.store,
+            Connections(),
         )
 
     def start(self) -> "asyncio.Task[object]":
@@ -69,7 +72,7 @@ class Bench:
         async def arrived() -> bool:
             return self.attempt.counts().bytes_done > MIB
 
-        await eventually(arrived, 10)
+        await eventually(arrived)
 
     def assert_nobody_writes(self) -> None:
         job = self.attempt.job

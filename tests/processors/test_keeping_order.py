@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from processors.attempt import Attempt, Done, Failed, Hold, Result
+from processors.ending import end
 from processors.fetch import commit as place
 from processors.fetch.layout import Layout, content
 from processors.fetch.manifest import Manifest
@@ -18,7 +19,7 @@ from schemas.log import Outcome
 from schemas.message import Command, Context, Rejected
 from schemas.weights import RecordVerified
 from tests.processors.fetch.fetching import always
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 JOBS = ("01ARZ3NDEKTSV4RRFFQ69G5FA1", "01ARZ3NDEKTSV4RRFFQ69G5FA2")
 EMPTY = FinishedFile("a.txt", 0, "blob-sha1", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391")
@@ -136,7 +137,7 @@ async def test_a_sweep_leaves_the_trash_where_others_are_about_to_put_something(
 
     await eventually(swept)
 
-    sweeping.cancel()
+    await end(sweeping)
     assert layout.trash.stat().st_ino == inode
 
 
@@ -155,7 +156,7 @@ async def test_a_volume_that_does_not_answer_holds_up_nobody_else(tmp_path: Path
 
     def room(_: Path) -> Room:
         asked.set()
-        if not answers.wait(5):
+        if not answers.wait(PATIENCE):
             raise AssertionError("whoever would have it answer waits for it")
         return Room(total=10, free=5)
 
@@ -170,4 +171,4 @@ async def test_a_volume_that_does_not_answer_holds_up_nobody_else(tmp_path: Path
     await eventually(is_asked)
     answers.set()
     await eventually(said)
-    keeping.cancel()
+    await end(keeping)

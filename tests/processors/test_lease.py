@@ -11,8 +11,11 @@ import psycopg
 import pytest
 
 from processors.lease import FileLease, Lease, LeaseLost, PostgresLease
+from tests.support import PATIENCE
 
 LOOK = 0.2
+RARELY = 600.0
+"""Seconds between looks of who shall not lose it, though Postgres takes its time to answer."""
 
 HOLDER = """
 import asyncio, sys
@@ -33,7 +36,7 @@ asyncio.run(hold())
 @pytest.fixture(params=["file", "postgres"])
 def lease(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) -> Lease:
     file = FileLease(tmp_path / "lease")
-    return file if request.param == "file" else PostgresLease(database_url, "one", LOOK)
+    return file if request.param == "file" else PostgresLease(database_url, "one", RARELY)
 
 
 async def test_one_holds_it_and_the_next_when_that_one_lets_go(lease: Lease) -> None:
@@ -88,7 +91,7 @@ async def holder(url: str) -> AsyncGenerator[asyncio.subprocess.Process]:
 async def test_a_holder_that_fell_silent_is_replaced_and_hears_of_it(database_url: str) -> None:
     async with holder(database_url) as silent:
         silent.send_signal(signal.SIGSTOP)
-        async with asyncio.timeout(10), PostgresLease(database_url, "one", LOOK).held():
+        async with asyncio.timeout(PATIENCE), PostgresLease(database_url, "one", RARELY).held():
             silent.send_signal(signal.SIGCONT)
             out, _ = await silent.communicate()
 
@@ -98,15 +101,18 @@ async def test_a_holder_that_fell_silent_is_replaced_and_hears_of_it(database_ur
 async def test_a_block_that_loses_a_cancellation_hears_that_the_lease_is_lost(
     database_url: str,
 ) -> None:
+    ending: list[asyncio.Task[None]] = []
+
     async def hold() -> None:
         async with PostgresLease(database_url, "one", LOOK).held():
-            await end_sessions(database_url)
+            ending.append(asyncio.create_task(end_sessions(database_url)))
             with suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
             await asyncio.Event().wait()
 
     with pytest.raises(LeaseLost):
         await hold()
+    await asyncio.gather(*ending)
 
 
 async def end_sessions(url: str) -> None:

@@ -15,6 +15,7 @@ from schemas.message import Rejected
 from schemas.plan import Plan, Wanted
 from tests.hub import About, Account, Hub, Repo
 from tests.hub.faults import EVIL_NAMES
+from tests.support import PATIENCE
 
 NOW = datetime.now(UTC)
 
@@ -49,7 +50,7 @@ def secrets(tmp_path: Path) -> FileSecrets:
 
 
 async def plan(hub: Hub, secrets: FileSecrets, wanted: Wanted, *beats: StoreBeat) -> Plan:
-    client = HubClient(hub.url, "", patience=2)
+    client = HubClient(hub.url, "", patience=PATIENCE)
     planner = HubPlanner(client, Stores(*beats), secrets, "default")
     return await planner.plan(wanted, "default")
 

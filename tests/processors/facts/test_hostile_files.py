@@ -31,9 +31,9 @@ def read(root: Path, **files: bytes) -> Facts:
     """Facts of files; in their names, `__` stands for a dot."""
     for name, content in files.items():
         (root / name.replace("__", ".")).write_bytes(content)
-    began = time.monotonic()
+    began = time.process_time()  # a machine that does something else meanwhile does not count
     facts = read_facts(folder(root))
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
     return facts
 
 

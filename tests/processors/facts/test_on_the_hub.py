@@ -5,16 +5,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from processors.facts import remote
 from processors.facts.reading import read_facts
 from processors.facts.remote import HubFiles, facts_of
 from processors.fetch.errors import Halted, HubUnreachable
+from processors.fetch.limits import Limits
 from processors.fetch.source import Source
 from processors.hub import Hub as Asking
 from schemas.message import Rejected
 from tests.hub import About, Account, Hub, IgnoreRange, Refuse, Repo, Stall
 from tests.processors.facts.headers import T, gguf_header, write_model
 from tests.processors.facts.models import LLAMA_3_8B, QWEN_VALUES, qwen_q4_k_m
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 TINY = {**LLAMA_3_8B, "num_hidden_layers": 2}
 TENSORS = [
@@ -39,7 +41,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 
 def asking(hub: Hub, token: str = "") -> Asking:
-    return Asking(hub.url, token)
+    return Asking(hub.url, token, patience=PATIENCE)
 
 
 async def test_the_headers_are_read_and_nothing_else(hub: Hub) -> None:
@@ -105,7 +107,10 @@ async def test_a_hub_that_goes_away_between_listing_and_reading_is_out_of_reach(
     assert refused.value.code == "hub_unreachable"
 
 
-async def test_who_reads_from_a_hub_that_has_stalled_can_be_stopped(hub: Hub) -> None:
+async def test_who_reads_from_a_hub_that_has_stalled_can_be_stopped(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PATIENCE", Limits(stall=600))
     armed = hub.faults.add(Stall(path="*.safetensors"))
     listing = await asking(hub).list("org/model", "main", "")
     files = HubFiles(Source(hub.url, "org/model", listing.commit), listing.files)
@@ -117,7 +122,7 @@ async def test_who_reads_from_a_hub_that_has_stalled_can_be_stopped(hub: Hub) ->
     await eventually(stalled)
     files.stop()
 
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises((Halted, HubUnreachable)):
             await reading
     files.close()

@@ -96,7 +96,7 @@ async def test_a_plugin_that_does_not_answer_any_more_holds_up_no_request_for_ev
             """While the plugin hangs, and only then: a busy machine may take long to run it."""
 
             @property
-            def patience(self) -> float:
+            def patience(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
                 return 0.5 if asked.exists() and not goes_on.exists() else PATIENCE
 
         cluster = Cluster(Impatient(str(path), refresh=0), "default")

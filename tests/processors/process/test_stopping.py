@@ -5,9 +5,12 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from processors.process import stopping
+from processors.process.places import Place, place
 from processors.process.stopping import stop_all
 from tests.processors.process.rig import OTHER, Machine, instance, living, machine, present
 
@@ -45,6 +48,26 @@ async def test_what_was_stopped_is_still_wanted_and_starts_afresh(here: Machine)
     assert await after.present() == [present(wanted)]
     sight = await here.serves(wanted, after)
     assert sight.status.pods[0].containers[0].restarts == 0
+
+
+def test_who_stood_still_while_a_server_ended_looks_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, left = 0.0, 6
+
+    def lives(_: Place) -> bool:
+        """Each look takes longer than is waited for; it has ended after the first that was late."""
+        nonlocal now, left
+        now, left = now + 100, left - 1
+        return left >= 0
+
+    served = place(tmp_path, "default", "active-llm", OTHER)
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=lambda _: None)
+    monkeypatch.setattr(stopping, "time", clock)
+    monkeypatch.setattr(stopping, "wanted", lambda _: [served])
+    monkeypatch.setattr(stopping, "_lives", lives)
+
+    assert stop_all(tmp_path) == [served.pod]
 
 
 def test_nothing_was_ever_served_there(tmp_path: Path) -> None:

@@ -157,6 +157,11 @@ async def test_no_heartbeat_is_kept_for_later_while_the_connection_is_cut(
         job = await here.order()
         await eventually(lambda: _are(here.script.attempts, 1))
         [attempt] = here.script.attempts
+
+        async def beats() -> bool:  # unless a stall has ended its hold before it ever did
+            return await here.live.tick("default", job) is not None or not attempt.hold.held
+
+        await eventually(beats)
         await between.down()
         await eventually(lambda: _is(client.is_connected, False))
         cut = datetime.now(UTC)
@@ -166,8 +171,7 @@ async def test_no_heartbeat_is_kept_for_later_while_the_connection_is_cut(
         await client.flush()
 
         last = await here.live.tick("default", job)
-        assert last is not None
-        assert last.at <= cut
+        assert last is None or last.at <= cut
 
 
 async def test_a_worker_that_is_cut_off_leaves_once_its_lease_is_over(

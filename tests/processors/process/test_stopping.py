@@ -61,10 +61,15 @@ def test_who_stood_still_while_a_server_ended_looks_once_more(
         now, left = now + 100, left - 1
         return left >= 0
 
+    def wanted(_: Path) -> list[Place]:
+        return [served]
+
+    def sleep(_: float) -> None:
+        """No time goes by."""
+
     served = place(tmp_path, "default", "active-llm", OTHER)
-    clock = SimpleNamespace(monotonic=lambda: now, sleep=lambda _: None)
-    monkeypatch.setattr(stopping, "time", clock)
-    monkeypatch.setattr(stopping, "wanted", lambda _: [served])
+    monkeypatch.setattr(stopping, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(stopping, "wanted", wanted)
     monkeypatch.setattr(stopping, "_lives", lives)
 
     assert stop_all(tmp_path) == [served.pod]

@@ -116,7 +116,7 @@ def _there(session: Session) -> Iterator[Check]:
     took = time.time() - began
     yield Check("ok", "server", f"{gateway.server} answers in {took * 1000:.0f} ms")
     yield from _privacy(gateway)
-    yield from _clock(reply, began + took / 2)
+    yield from _clock(reply, began, took)
     yield from _parts(gateway)
     yield from _access(gateway)
     yield from _slots(gateway)
@@ -128,12 +128,14 @@ def _privacy(gateway: Gateway) -> Iterator[Check]:
         yield Check("warn", "privacy", "the token travels in the clear", "use https")
 
 
-def _clock(reply: Reply, now: float) -> Iterator[Check]:
+def _clock(reply: Reply, began: float, took: float) -> Iterator[Check]:
+    """The server looked at its clock at some time between the question and its answer."""
     try:
         there = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
     except ValueError:
         return
-    skew = abs(there + 0.5 - now)  # the header has whole seconds
+    off = abs(there + 0.5 - (began + took / 2))  # the header has whole seconds
+    skew = max(0.0, off - took / 2)
     if skew > SKEW_SECONDS:
         found = f"this clock and the server's are {duration(skew)} apart"
         yield Check("warn", "clock", found, "set both by NTP: tokens expire by the clock")

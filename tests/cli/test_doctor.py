@@ -1,9 +1,12 @@
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from cli import doctor
 from cli.config import write_context
 from schemas.api.runtime import SlotRow, StatusRow
 from schemas.status import Health
@@ -26,6 +29,24 @@ def test_where_nothing_is_wrong_every_check_is_ok(gateway: FakeGateway, mllm: Co
     assert set(found.values()) == {"ok"}
     assert {"config file", "settings", "data directory", "server", "clock", "access"} <= set(found)
     assert "REMEDY" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("ahead", "took", "level"), [(0, 20, "ok"), (60, 0, "warn"), (60, 20, "warn")]
+)
+def test_a_clock_is_off_by_more_than_an_answer_takes(
+    gateway: FakeGateway,
+    mllm: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: float,
+    took: float,
+    level: str,
+) -> None:
+    asked = time.time() + ahead
+    clock = iter((asked, asked + took))
+    monkeypatch.setattr(doctor, "time", SimpleNamespace(time=lambda: next(clock)))
+
+    assert levels(mllm)["clock"] == level
 
 
 def test_a_config_file_that_others_can_read_has_to_be_changed(

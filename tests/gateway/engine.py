@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from tests.support import PATIENCE
+
 Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -54,7 +56,7 @@ class Engine:
 
     async def idle(self) -> None:
         """Wait until nobody is connected any more."""
-        async with asyncio.timeout(20), self._left:
+        async with asyncio.timeout(PATIENCE), self._left:
             await self._left.wait_for(lambda: self.open == 0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,8 +4,15 @@ Only the Hub, and what models run in, are made up: `Plans` and `World` answer as
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Coroutine,
+    Generator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -13,10 +20,11 @@ from typing import Any, cast
 
 import httpx
 import msgspec
-import nats
+import pytest
 import uvicorn
 from litestar import Litestar
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool
 from ulid import ULID
@@ -29,6 +37,7 @@ from commands.holding import HoldingsOnLog
 from commands.idempotency import KeyNames, Keys
 from commands.jetstream import JetStreamLog, LogNames
 from commands.ordering import Orders
+from gateway import engines, health, nesting, reading, serving, slots, subscription
 from gateway.app import create_app
 from gateway.ending import end
 from gateway.heading import Protocol
@@ -41,13 +50,14 @@ from processors.live import Live, LiveNames
 from processors.secrets import FileSecrets
 from projections import migrations, projection
 from projections.catalog import PROJECTIONS
+from projections.checkpoints import Positions
 from schemas import wire
 from schemas.advice import Advisor
 from schemas.bearer import bearer_of, token_id_and_hash
 from schemas.facts import Facts
 from schemas.idempotency import Answer
 from schemas.job import BeginCommit, CompleteJob, FinishedFile, InstallSpec, Order, StartAttempt
-from schemas.log import Outcome, Stream
+from schemas.log import Commit, Outcome, Stream
 from schemas.manifest import Manifest, WeightsSource
 from schemas.message import Command, Context, Rejected
 from schemas.plan import Plan, PlannedFile, Wanted, content_key
@@ -56,10 +66,25 @@ from schemas.token import IssueToken, Scope
 from schemas.weights import RecordInstalled
 from tests.gateway.sse import Message, messages
 from tests.gateway.worlds import Advice, Checks, World
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 EPOCH = "01EPOCH"
 COMMIT = "c" * 40
+
+LIMITS = (
+    (engines, "CONNECT_SECONDS"),
+    (health, "PATIENCE_SECONDS"),
+    (nesting, "PATIENCE"),
+    (reading, "CONNECT_SECONDS"),
+    (reading, "QUERY_SECONDS"),
+    (serving, "PATIENCE_SECONDS"),
+    (slots, "PATIENCE_SECONDS"),
+    (subscription, "READY_SECONDS"),
+)
+"""For how long a gateway waits for others, before it says that they do not answer."""
+
+UNPROJECTED = 0.5
+"""Seconds that read models are waited for which nobody keeps up to date."""
 
 
 class Plans:
@@ -98,14 +123,58 @@ class Forgetful(Keys):
             await super().answer(scope, key, answer)
 
 
+class Patient(Client):
+    """A connection on which nobody gives an answer up sooner than `patience` says."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__()
+        self.patience = patience
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,  # noqa: ASYNC109
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        longer = max(timeout, self.patience)
+        return await super().request(subject, payload, longer, old_style, headers)
+
+
+class HeardLog(JetStreamLog):
+    """A gateway's log, which knows up to where the gateway has heard it."""
+
+    def __init__(self, nats: Client, names: LogNames, patience: float) -> None:
+        super().__init__(nats, names, patience)
+        self._heard = 0
+        self._more = asyncio.Condition()
+
+    async def follow(self, after: int) -> AsyncIterator[Sequence[Commit]]:
+        following = cast(AsyncGenerator[Sequence[Commit]], super().follow(after))
+        async with aclosing(following) as batches:
+            async for batch in batches:
+                yield batch  # comes back when the gateway has taken it in, and asks for more
+                async with self._more:
+                    self._heard = batch[-1].position
+                    self._more.notify_all()
+
+    async def heard(self) -> None:
+        """Wait until the gateway has heard what there is now: that is a little after the append."""
+        end = await self.end()
+        async with asyncio.timeout(PATIENCE), self._more:
+            await self._more.wait_for(lambda: self._heard >= end)
+
+
 class Rig:
     """One gateway, listening; `admin` is a bearer that may do everything."""
 
-    def __init__(self, connection: Client, prefix: str, home: Path) -> None:
+    def __init__(self, connection: Patient, prefix: str, home: Path) -> None:
+        patience = connection.patience
         self.nats = connection
         self.names = LogNames(prefix)
-        self.log = JetStreamLog(connection, self.names)
-        self.dispatch = Dispatcher(self.log)
+        self.log = HeardLog(connection, self.names, patience)
+        self.dispatch = Dispatcher(self.log, 2 * patience)
         self.orders = Orders(self.log, self.dispatch)
         self.world = World()
         self.checks = Checks()
@@ -117,7 +186,7 @@ class Rig:
         self.live = Live(connection, LiveNames(prefix))
         self.line_names = LogStreamNames(prefix)
         self.lines = Logs(connection, self.line_names)
-        self.keys = Forgetful(connection, KeyNames(prefix))
+        self.keys = Forgetful(connection, KeyNames(prefix), patience)
         self.secrets = FileSecrets(home / "secrets")
         self.engine_key: EngineKey = keyless
         self.database_url = ""
@@ -251,15 +320,38 @@ class Rig:
         return await self.client.request(method, path, headers=headers, **more)
 
     async def get(self, path: str, **query: Any) -> Any:
-        answer = await self.ask("GET", path, params=query)
+        """What is there, after all that was written, unless `query` says as of when."""
+        headers: dict[str, str] = {}
+        if not query.keys() & {"min_sequence", "as_of"}:
+            headers["X-Min-Sequence"] = str(await self.log.end())
+        answer = await self.ask("GET", path, params=query, headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    async def settled(self) -> None:
+        """Wait until every read model has seen what is on the log now."""
+
+        async def seen() -> bool:
+            found = (await self.get("/projections"))["items"]
+            return all(one["lag"] == 0 for one in found)
+
+        await eventually(seen)
 
     @asynccontextmanager
     async def stream(
         self, query: str = "", bearer: str | None = None, **headers: str
     ) -> AsyncGenerator[AsyncIterator[Message]]:
-        """The messages of `GET /events`, comments too."""
+        """The messages of `GET /events`, comments too, from a gateway that has heard what there is
+        so far: what it has yet to hear is not yet the past."""
+        await self.log.heard()
+        async with self.listen(query, bearer, **headers) as found:
+            yield found
+
+    @asynccontextmanager
+    async def listen(
+        self, query: str = "", bearer: str | None = None, **headers: str
+    ) -> AsyncGenerator[AsyncIterator[Message]]:
+        """The messages of `GET /events`, however far the gateway is."""
         sent = {"Authorization": f"Bearer {bearer or self.admin}", **headers}
         async with self.client.stream("GET", f"/events?{query}", headers=sent) as answer:
             assert answer.status_code == 200, await answer.aread()
@@ -276,9 +368,14 @@ async def gateway(
     projecting: bool = True,
     settings: Settings = DEFAULTS,
     advisor: Advisor | None = None,
+    patience: float = PATIENCE,
 ) -> AsyncGenerator[Rig]:
+    """A gateway that waits for NATS and Postgres, and the test for it, as long as a busy machine
+    takes; less `patience` is for when one of them is away."""
     async with AsyncExitStack() as stack:
-        connection = await nats.connect(nats_url)
+        stack.enter_context(_limited(patience, patience if projecting else UNPROJECTED))
+        connection = Patient(patience)
+        await connection.connect(nats_url)
         stack.push_async_callback(connection.close)
         rig = Rig(connection, prefix, home)
         rig.advisor = advisor or rig.advice
@@ -288,7 +385,9 @@ async def gateway(
         stack.push_async_callback(rig.log.stop)
         pool = None
         if database_url:
-            pool = AsyncConnectionPool(database_url, kwargs={"autocommit": True}, open=False)
+            pool = AsyncConnectionPool(
+                database_url, kwargs={"autocommit": True}, open=False, timeout=PATIENCE
+            )
             await stack.enter_async_context(pool)
             async with pool.connection() as db:
                 await migrations.migrate(db)
@@ -297,9 +396,19 @@ async def gateway(
         rig.admin = await rig.issue("admin", namespaces=("*",))
         rig.app = create_app(rig.ports(pool), settings)
         rig.url = await stack.enter_async_context(_served(rig.app, settings))
-        client = httpx.AsyncClient(base_url=rig.url, timeout=15)
+        client = httpx.AsyncClient(base_url=rig.url, timeout=PATIENCE)
         rig.client = await stack.enter_async_context(client)
         yield rig
+
+
+@contextmanager
+def _limited(patience: float, lag: float) -> Generator[None]:
+    """Have gateways wait `patience` seconds for others, and `lag` seconds for read models."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in LIMITS:
+            patch.setattr(module, name, patience)
+        patch.setattr(Positions.reached, "__defaults__", (lag,))
+        yield
 
 
 async def _make_streams(connection: Client, prefix: str) -> None:
@@ -315,10 +424,15 @@ async def _make_streams(connection: Client, prefix: str) -> None:
 
 @asynccontextmanager
 async def _projecting(rig: Rig) -> AsyncGenerator[None]:
-    async with running(
-        *(projection.run(one, rig.log, rig.database_url, epoch=EPOCH) for one in PROJECTIONS)
-    ):
-        yield
+    log = JetStreamLog(rig.nats, rig.names, PATIENCE)  # that of the gateway is heard by it alone
+    await log.start()
+    try:
+        async with running(
+            *(projection.run(one, log, rig.database_url, epoch=EPOCH) for one in PROJECTIONS)
+        ):
+            yield
+    finally:
+        await log.stop()
 
 
 @asynccontextmanager

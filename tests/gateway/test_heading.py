@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from tests.gateway.rig import Rig
+from tests.support import PATIENCE
 
 MIB = 1024 * 1024
 
@@ -19,7 +20,7 @@ async def told(gate: Rig, *sent: bytes) -> bytes:
             writer.write(one)
         with suppress(ConnectionError):
             await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read(100)
     finally:
         writer.transport.abort()
@@ -33,7 +34,7 @@ async def told(gate: Rig, *sent: bytes) -> bytes:
 async def test_a_head_without_an_end_is_cut_off(gate: Rig, head: bytes) -> None:
     try:
         answer = await told(gate, b"GET /health HTTP/1.1\r\nhost: x\r\n", head)
-    except ConnectionResetError:
+    except ConnectionError:
         answer = b""  # told, and gone before it was read
 
     assert not answer.startswith(b"HTTP/1.1 200")

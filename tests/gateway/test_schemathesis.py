@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,12 +20,13 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from gateway import following
 from gateway.app import description
 from schemas.bearer import token_id_and_hash
 from tests.gateway.rig import Rig, gateway
+from tests.support import PATIENCE
 
 EXAMPLES = 6
-PATIENCE = 10.0
 STREAMED = 512
 """Bytes of an answer that goes on: enough to see that it began."""
 
@@ -90,7 +92,7 @@ def opened(nats_url: str, prefix: str, home: Path, database_url: str) -> Generat
     thread = threading.Thread(target=asyncio.run, args=(work,))
     thread.start()
     try:
-        assert door.opened.wait(30)
+        assert door.opened.wait(PATIENCE)
         yield door
     finally:
         door.loop.call_soon_threadsafe(door.closing.set)
@@ -98,8 +100,13 @@ def opened(nats_url: str, prefix: str, home: Path, database_url: str) -> Generat
 
 
 def test_every_route_keeps_to_its_description(
-    nats_url: str, stream_prefix: str, tmp_path: Path, database_url: str
+    nats_url: str,
+    stream_prefix: str,
+    tmp_path: Path,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(following, "LINGER_SECONDS", PATIENCE)  # `look` waits for lines, for no end
     schema = schemathesis.openapi.from_dict(description("1.2.3"))
     with opened(nats_url, stream_prefix, tmp_path, database_url) as door:
         for found in schema.get_all_operations():

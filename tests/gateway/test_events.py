@@ -3,7 +3,8 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from schemas.job import (
 )
 from schemas.live import Tick
 from schemas.log import Commit, Head, Stream, head
+from tests.gateway.clock import Clock
 from tests.gateway.rig import EPOCH, Rig, gateway, problem
 from tests.gateway.sse import Message
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 
 async def append(gate: Rig, events: int, job: str = "", namespace: str = "default") -> Commit:
@@ -45,7 +47,7 @@ async def append(gate: Rig, events: int, job: str = "", namespace: str = "defaul
 async def take(messages: AsyncIterator[Message], count: int) -> list[Message]:
     """The next `count` messages that are not comments."""
     found: list[Message] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(found) < count:
             message = await anext(messages)
             if message.type:
@@ -56,7 +58,7 @@ async def take(messages: AsyncIterator[Message], count: int) -> list[Message]:
 async def seeded(messages: AsyncIterator[Message]) -> list[Message]:
     """Everything up to the end of the seed, without the brackets."""
     found: list[Message] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         async for message in messages:
             if message.type == "stream.seed.complete":
                 assert message.event["count"] == len(found)
@@ -94,9 +96,17 @@ async def test_what_happens_is_told_as_cloud_events(gate: Rig) -> None:
     assert datetime.fromisoformat(event["time"]) == commit.at
 
 
-async def test_headers_come_at_once(gate: Rig) -> None:
-    headers = {"Authorization": f"Bearer {gate.admin}"}
-    async with asyncio.timeout(2), gate.client.stream("GET", "/events", headers=headers) as answer:
+async def test_headers_come_while_there_is_nothing_to_tell(
+    nats_url: str, stream_prefix: str, tmp_path: Path
+) -> None:
+    silent = Settings(ping_seconds=3600)
+    async with (
+        gateway(nats_url, stream_prefix, tmp_path, settings=silent) as rig,
+        asyncio.timeout(PATIENCE),
+        rig.client.stream(
+            "GET", "/events", headers={"Authorization": f"Bearer {rig.admin}"}
+        ) as answer,
+    ):
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-request-id"]
@@ -314,7 +324,7 @@ async def test_every_event_comes_exactly_once_through_500_reconnects(gate: Rig) 
 
     async def read(count: int) -> None:
         headers = {"Last-Event-ID": seen[-1]}
-        async with gate.stream("", **headers) as messages, asyncio.timeout(20):
+        async with gate.listen("", **headers) as messages, asyncio.timeout(PATIENCE):
             while count:
                 message = await anext(messages)
                 if message.id:
@@ -331,12 +341,12 @@ async def test_every_event_comes_exactly_once_through_500_reconnects(gate: Rig) 
     assert seen[1:] == wanted
 
 
-SMALL = Settings(ring_commits=40, warm_commits=10, ping_seconds=0.2, stuck_seconds=1.0)
+SMALL = Settings(ring_commits=40, warm_commits=10, ping_seconds=0.2)
 
 
 @pytest.fixture
 async def small(nats_url: str, stream_prefix: str, tmp_path: Path) -> AsyncGenerator[Rig]:
-    """A gateway that remembers little, and has little patience."""
+    """A gateway that remembers little."""
     async with gateway(nats_url, stream_prefix, tmp_path, settings=SMALL) as rig:
         yield rig
 
@@ -406,40 +416,48 @@ async def test_a_connection_on_which_nothing_happens_is_kept_alive(small: Rig) -
     assert said == ["listening", "ping", "ping"]
 
 
-def deaf(rig: Rig) -> socket.socket:
+@contextmanager
+def deaf(rig: Rig) -> Generator[None]:
     """Someone who asks for all events, and reads none."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.connect(("127.0.0.1", int(rig.url.rpartition(":")[2])))
     request = f"GET /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {rig.admin}\r\n\r\n"
-    client.sendall(request.encode())
-    return client
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", int(rig.url.rpartition(":")[2])))
+        client.sendall(request.encode())
+        yield
 
 
-async def test_a_reader_that_stops_reading_is_let_go_and_costs_nobody_anything(small: Rig) -> None:
-    clients = [deaf(small) for _ in range(3)]
-    open_ = small.app.state.connections
+async def test_a_reader_that_stops_reading_is_let_go_and_costs_nobody_anything(
+    small: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, open_ = Clock(monkeypatch), small.app.state.connections
 
     async def count(number: int) -> None:
         async def holds() -> bool:
             return len(open_) == number
 
-        await eventually(holds, within=10)
+        await eventually(holds)
 
-    await count(3)
-    async with small.stream() as messages:
-        await count(4)
-        for _ in range(100):
-            job = str(ULID())
-            large = JobFailed(job=job, code="c", reason="x" * 100_000)
-            stream = Stream("default", "job", job)
-            await small.log.append(stream, Head(), [large], small.context())
-        heard = await take(messages, 100)
-        await count(1)
+    with ExitStack() as clients:
+        for _ in range(3):
+            clients.enter_context(deaf(small))
+        await count(3)
+        async with small.stream() as messages:
+            await count(4)
+            hearing = asyncio.create_task(take(messages, 100))
+            for _ in range(100):
+                job = str(ULID())
+                large = JobFailed(job=job, code="c", reason="x" * 100_000)
+                stream = Stream("default", "job", job)
+                await small.log.append(stream, Head(), [large], small.context())
+            heard = await hearing
+            assert len(open_) == 4
+            clock.ahead = SMALL.stuck_seconds
+            await count(1)
+            await append(small, 1)
+            heard += await take(messages, 1)
 
-    assert len(heard) == 100
-    for client in clients:
-        client.close()
+    assert len(heard) == 101
 
 
 async def test_the_ring_is_bounded_by_number_and_by_size() -> None:

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 from ulid import ULID
 
+from gateway import following
 from schemas.job import CancelJob
 from tests.gateway.rig import Rig, problem
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 TEXT = {"Accept": "text/plain"}
 
@@ -38,7 +40,10 @@ async def followed(
 ) -> AsyncGenerator[AsyncIterator[str]]:
     headers = {"Authorization": f"Bearer {gate.admin}", **headers}
     path = f"/jobs/{job}/logs?follow=true{query}"
-    async with asyncio.timeout(15), gate.client.stream("GET", path, headers=headers) as answer:
+    async with (
+        asyncio.timeout(PATIENCE),
+        gate.client.stream("GET", path, headers=headers) as answer,
+    ):
         assert answer.status_code == 200, await answer.aread()
         yield answer.aiter_lines()
 
@@ -101,22 +106,48 @@ async def test_following_goes_on_from_a_cursor(gate: Rig) -> None:
         assert text_of(await anext(lines)) == "line 1"
 
 
+@pytest.fixture
+def lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are waited for after a job's end for as long as a busy machine takes to bring them."""
+    monkeypatch.setattr(following, "LINGER_SECONDS", PATIENCE)
+
+
 async def test_following_ends_a_little_after_the_job(gate: Rig) -> None:
     job = await job_with_lines(gate, 1)
     async with followed(gate, job) as lines:
         assert text_of(await anext(lines)) == "line 0"
         await gate.say(CancelJob(job))
+        rest = [line async for line in lines if line]
+
+    assert rest == []
+
+
+@pytest.mark.usefixtures("lingering")
+async def test_a_last_word_that_comes_after_the_end_is_told_too(gate: Rig) -> None:
+    job = await job_with_lines(gate, 1)
+    async with followed(gate, job) as lines:
+        assert text_of(await anext(lines)) == "line 0"
+        await gate.say(CancelJob(job))
+        await gate.log.heard()
         await gate.lines.write("default", job, "the last word")
-        rest = [text_of(line) async for line in lines if line]
 
-    assert rest == ["the last word"]
+        assert text_of(await anext(lines)) == "the last word"
 
 
-async def test_following_a_job_that_has_ended_brings_its_lines_and_ends(gate: Rig) -> None:
+@pytest.mark.usefixtures("lingering")
+async def test_following_a_job_that_has_ended_brings_its_lines(gate: Rig) -> None:
     job = await job_with_lines(gate, 3)
     await gate.say(CancelJob(job))
 
     async with followed(gate, job, **TEXT) as lines:
-        found = [line async for line in lines]
+        found = [await anext(lines) for _ in range(3)]
 
     assert [line.split(maxsplit=2)[2] for line in found] == ["line 0", "line 1", "line 2"]
+
+
+async def test_following_a_job_that_has_ended_ends(gate: Rig) -> None:
+    job = await job_with_lines(gate, 0)
+    await gate.say(CancelJob(job))
+
+    async with followed(gate, job, **TEXT) as lines:
+        assert [line async for line in lines] == []

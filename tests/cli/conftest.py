@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cli import display
 from tests.cli.fake_gateway import TOKEN, FakeGateway
 from tests.cli.fake_routes import fake_gateway
 from tests.cli.support import CommandLine
+from tests.support import PATIENCE
 
 
 @pytest.fixture
@@ -31,5 +33,7 @@ def gateway(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway
 
 
 @pytest.fixture
-def mllm(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+def mllm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """A command line that, however long something takes, says of it only what is new."""
+    monkeypatch.setattr(display, "PLAIN_SECONDS", PATIENCE)
     return CommandLine(capsys)

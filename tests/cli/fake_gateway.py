@@ -1,5 +1,6 @@
 """A gateway that keeps everything in memory: the routes the command line uses, over real HTTP."""
 
+import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from schemas.disk import Disk
 from schemas.job import JobEvent
 from schemas.live import LogLine, Tick
 from schemas.plan import LeftOut, Plan, PlannedFile
+from tests.support import PATIENCE
 
 TOKEN = "mllm_01JD0000000000000000000000_s3cret"
 JOB = "01JD1111111111111111111111"
@@ -187,15 +189,15 @@ class FakeGateway:
             self.generation += 1
             self.change.notify_all()
 
-    def subscribed(self, count: int = 1, timeout: float = 20.0) -> None:
+    def subscribed(self, count: int = 1) -> None:
         """Wait until so many streams have been opened in all."""
         with self.change:
-            assert self.change.wait_for(lambda: self.subscribers >= count, timeout)
+            assert self.change.wait_for(lambda: self.subscribers >= count, PATIENCE)
 
-    def asked(self, count: int, timeout: float = 20.0) -> None:
+    def asked(self, count: int) -> None:
         """Wait until so many requests have come in all."""
         with self.change:
-            assert self.change.wait_for(lambda: len(self.seen) >= count, timeout)
+            assert self.change.wait_for(lambda: len(self.seen) >= count, PATIENCE)
 
     def last(self, method: str = "", path: str = "") -> Seen:
         """The newest request of this method to this path."""
@@ -213,8 +215,7 @@ def serve(answer: Callable[[FakeGateway, Seen], tuple[int, object]]) -> Generato
     """Run a gateway whose plain requests `answer` answers, with a status and a body."""
     gateway = FakeGateway(answer)
     handler = type("Handler", (Handler,), {"gateway": gateway})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), handler)
     gateway.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -225,6 +226,15 @@ def serve(answer: Callable[[FakeGateway, Seen], tuple[int, object]]) -> Generato
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves in the middle is no error, and nothing for a test's stderr."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -247,12 +257,13 @@ class Handler(BaseHTTPRequestHandler):
         gateway = self.gateway
         with gateway.change:
             gateway.seen.append(seen)
+            problem = gateway.refusals.get(parts.path)  # as it is when a test hears of the request
             gateway.change.notify_all()
         if gateway.lost_answers and self.command != "GET":
             gateway.lost_answers -= 1
             self.close_connection = True
             return
-        if problem := gateway.refusals.get(parts.path):
+        if problem is not None:
             self._answer(problem.status, problem)
         elif parts.path not in ("/readyz", "/healthz") and not self._known(headers):
             self._answer(401, _unauthenticated())

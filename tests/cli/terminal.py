@@ -14,6 +14,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from fcntl import ioctl
 
+from tests.support import PATIENCE
+
 CONTROL = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])|[\r\n]|[^\x1b\r\n]+")
 
 
@@ -59,9 +61,9 @@ class Terminal:
         screen.write(self.output)
         return [line.rstrip() for line in screen.lines]
 
-    def until(self, seen: Callable[[], bool], timeout: float = 20.0) -> None:
+    def until(self, seen: Callable[[], bool]) -> None:
         """Read what the program says until `seen`."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while not seen():
             assert time.monotonic() < deadline, self.output
             if select.select([self._master], [], [], 0.1)[0] and not self._read():
@@ -80,7 +82,7 @@ class Terminal:
         """Wait for the end. Returns the exit code."""
         while self._read():
             pass
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
     def _read(self) -> bool:
         try:

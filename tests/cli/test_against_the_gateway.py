@@ -28,6 +28,8 @@ class Shell:
         }
 
     async def start(self, *argv: str, **env: str) -> asyncio.subprocess.Process:
+        """Start it, where what was written before can be read."""
+        await self.rig.settled()
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "cli", *argv,
             stdin=asyncio.subprocess.PIPE,
@@ -111,8 +113,10 @@ async def test_the_log_of_a_job_is_followed_to_its_end(mllm: Shell) -> None:
     line = msgspec.json.decode(await following.stdout.readline())
     await mllm("jobs", "cancel", job, "--yes")
 
+    await following.communicate()
+
     assert line["text"] == "resolved main"
-    assert await asyncio.wait_for(following.wait(), 20) == 0
+    assert following.returncode == 0
     assert "resolved main" in (await mllm("jobs", "logs", job)).out
 
 

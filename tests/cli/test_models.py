@@ -20,7 +20,7 @@ from schemas.runtime import EnterPhase, StartActivation
 from tests.cli.support import Outcome
 from tests.cli.test_against_the_gateway import Shell
 from tests.gateway.rig import Rig, gateway
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 SMALL = """\
 id: small
@@ -37,6 +37,7 @@ class Terminal:
         self._capsys = capsys
 
     async def __call__(self, *argv: str) -> Outcome:
+        await self.rig.settled()
         self._capsys.readouterr()
         code = await asyncio.to_thread(run, argv)
         captured = self._capsys.readouterr()
@@ -270,20 +271,27 @@ async def test_a_directory_that_is_watched_is_applied_whenever_it_changes(
     assert watching.stderr is not None
 
     async def said(stream: asyncio.StreamReader) -> str:
-        return (await asyncio.wait_for(stream.readline(), 30)).decode().rstrip()
+        return (await asyncio.wait_for(stream.readline(), PATIENCE)).decode().rstrip()
 
     assert await said(watching.stdout) == "model/other created"
     assert await said(watching.stdout) == "model/small created"
     assert (await said(watching.stderr)).startswith(f"watching {models}")
-    (models / "small.yaml").write_text("id: small\nweights: {}\n")
+    replace(models / "small.yaml", "id: small\nweights: {}\n")
     assert "either target or repo has to be given" in await said(watching.stderr)
-    (models / "small.yaml").write_text(f"{SMALL}license: mit\n")
+    replace(models / "small.yaml", f"{SMALL}license: mit\n")
     assert await said(watching.stdout) == "model/small configured"
     await mllm.models("other", "small")
     (models / "small.yaml").unlink()
     assert await said(watching.stdout) == "model/small pruned"
     watching.terminate()
-    await watching.wait()
+    await watching.communicate()
+
+
+def replace(file: Path, text: str) -> None:
+    """Write a file that is looked at meanwhile: it is never half of what it will be."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
 
 
 async def test_a_watched_directory_that_is_gone_for_a_while_is_waited_for_and_nothing_is_pruned(
@@ -296,12 +304,13 @@ async def test_a_watched_directory_that_is_gone_for_a_while_is_waited_for_and_no
     assert watching.stderr is not None
 
     async def said(stream: asyncio.StreamReader) -> str:
-        return (await asyncio.wait_for(stream.readline(), 30)).decode().rstrip()
+        return (await asyncio.wait_for(stream.readline(), PATIENCE)).decode().rstrip()
 
     assert (await said(watching.stderr)).startswith(f"watching {models}")
     await mllm.models("other", "small")
     os.rename(models, away)
-    assert await said(watching.stderr) == f"error: there is no file or directory {models}"
+    while (told := await said(watching.stderr)) != f"error: there is no file or directory {models}":
+        assert "can not be read" in told  # it went while it was being read
     (away / "small.yaml").write_text(f"{SMALL}license: mit\n")
     os.rename(away, models)
     assert [await said(watching.stdout) for _ in range(3)] == [
@@ -371,7 +380,7 @@ async def test_a_watched_list_shows_whatever_changes_its_rows(
 
     async def row() -> Any:
         assert watching.stdout is not None
-        return msgspec.json.decode(await asyncio.wait_for(watching.stdout.readline(), 20))
+        return msgspec.json.decode(await asyncio.wait_for(watching.stdout.readline(), PATIENCE))
 
     first = await row()
     assert (first["id"], first["aliases"], first["slots"]) == ("small", [], [])
@@ -382,7 +391,7 @@ async def test_a_watched_list_shows_whatever_changes_its_rows(
     await mllm.rig.register("other")
     assert (await row())["id"] == "other"
     assert (await mllm("models", "delete", "other", "--yes")).code == 0
-    gone = await asyncio.wait_for(watching.stderr.readline(), 20)
+    gone = await asyncio.wait_for(watching.stderr.readline(), PATIENCE)
     assert gone == b"model/other is not in the list any more\n"
     watching.terminate()
     await watching.communicate()

@@ -8,6 +8,7 @@ from schemas.job import JobPaused, JobResumed
 from schemas.live import Tick
 from tests.cli.fake_gateway import JOB, NOW, TOKEN, FakeGateway, job_row
 from tests.cli.support import meanwhile
+from tests.support import PATIENCE
 
 
 def test_messages_are_read_off_the_lines() -> None:
@@ -40,7 +41,7 @@ def test_a_message_has_the_position_of_its_commit() -> None:
 
 def messages(pump: Pump[Message | Break], count: int) -> list[Message]:
     found: list[Message] = []
-    for item in pump.items(20.0):
+    for item in pump.items(PATIENCE):
         assert item is not None, "nothing came"
         if isinstance(item, Message):
             found.append(item)
@@ -92,7 +93,7 @@ def test_a_refusal_reaches_the_reader(gateway: FakeGateway) -> None:
     client = Gateway(gateway.url, TOKEN, "default")
 
     with Pump(client, lambda reader: follow(reader)) as pump, pytest.raises(Failure) as raised:
-        next(pump.items(20.0))
+        next(pump.items(PATIENCE))
 
     assert raised.value.exit == Exit.NOT_ALLOWED
 

@@ -106,7 +106,7 @@ def nats_cluster(home: Path, size: int = 3) -> Sequence[Server]:
 async def replicates(urls: Sequence[str], replicas: int = 3) -> None:
     """Wait until the cluster has a leader that knows enough peers to keep that many copies."""
     name = f"probe{uuid4().hex}"
-    connection = await nats.connect(list(urls))
+    connection = await nats.connect(list(urls), connect_timeout=PATIENCE)
     jetstream = connection.jetstream()
 
     async def made() -> bool:
@@ -125,7 +125,7 @@ async def replicates(urls: Sequence[str], replicas: int = 3) -> None:
 
 async def delete_streams(urls: Sequence[str], prefix: str) -> None:
     """Delete every stream, and every key-value bucket, with `prefix` in its name."""
-    connection = await nats.connect(list(urls))
+    connection = await nats.connect(list(urls), connect_timeout=PATIENCE)
     try:
         jetstream = connection.jetstream(timeout=PATIENCE)
         for stream in await jetstream.streams_info():

@@ -26,7 +26,7 @@ from tests.kube.plain import Json
 from tests.support import eventually
 
 O = TypeVar("O", bound=Observed)  # noqa: E741
-MANY = 2000
+MANY = 5000
 
 
 class Heard:

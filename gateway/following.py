@@ -53,6 +53,7 @@ class Following:
         encode, silence = (as_text, b"") if media_type == TEXT else (as_json, b"\n")
 
         async def write(connection: Connection) -> None:
+            seen = after
             ending = asyncio.create_task(self._ended(namespace, job))
             try:
                 lines = self._lines.follow(namespace, job, after=after)
@@ -60,8 +61,11 @@ class Following:
                     async for line in wanted:
                         if data := encode(line) if line else silence:
                             await connection.write(data)
+                        seen = line.cursor if line else seen
             finally:
                 await end(ending)
+            for line in await self._lines.read(namespace, job, after=seen):
+                await connection.write(encode(line))
 
         return write
 

@@ -4,6 +4,7 @@ They have their own stream and their own cursor: observations never share a subj
 decisions, and losing a line loses no fact.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -31,6 +32,9 @@ from schemas.log import LogUnavailable
 DAYS = 30
 LINES = 2000
 MAX_TEXT = 4000
+PATIENCE = 10.0
+SILENCE = 2.0
+"""Seconds after which lines that are there and do not come are asked for again."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,18 +88,27 @@ class Logs:
     ) -> Sequence[LogLine]:
         lines: list[LogLine] = []
         try:
-            subscription, pending = await self._consume(self._names.job(namespace, job), after)
+            async with asyncio.timeout(PATIENCE):
+                while not await self._read(self._names.job(namespace, job), after, limit, lines):
+                    after = lines[-1].cursor if lines else after
         except (TimeoutError, NatsError) as error:
             raise LogUnavailable("job logs can not be read now") from error
+        return lines
+
+    async def _read(self, subject: str, after: int, limit: int, lines: list[LogLine]) -> bool:
+        """Add what comes past the cursor up to `limit` lines; whether that was all there are."""
+        subscription, pending = await self._consume(subject, after)
+        whole = min(len(lines) + pending, limit)
         try:
-            while len(lines) < min(pending, limit):
-                messages = await subscription.fetch(min(pending, limit) - len(lines), timeout=2)
+            while len(lines) < whole:
+                messages = await subscription.fetch(whole - len(lines), timeout=SILENCE)
                 lines += map(_line, messages)
-        except NatsTimeout:
-            logger.debug("job %s: lines expired while they were read", job)
+        except TimeoutError:  # the library's own, or a bare one
+            logger.debug("%s: lines got lost on the way, or expired", subject)
+            return False
         finally:
             await _leave(subscription)
-        return lines
+        return True
 
     async def follow(self, namespace: str, job: str, *, after: int = 0) -> AsyncIterator[LogLine]:
         async with aclosing(self._follow(self._names.job(namespace, job), after)) as lines:

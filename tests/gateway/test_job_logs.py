@@ -134,13 +134,15 @@ async def test_a_last_word_that_comes_after_the_end_is_told_too(gate: Rig) -> No
         assert text_of(await anext(lines)) == "the last word"
 
 
-@pytest.mark.usefixtures("lingering")
-async def test_following_a_job_that_has_ended_brings_its_lines(gate: Rig) -> None:
+async def test_following_a_job_that_has_ended_brings_its_lines_however_late_they_come(
+    gate: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LINGER_SECONDS", 0)
     job = await job_with_lines(gate, 3)
     await gate.say(CancelJob(job))
 
     async with followed(gate, job, **TEXT) as lines:
-        found = [await anext(lines) for _ in range(3)]
+        found = [line async for line in lines]
 
     assert [line.split(maxsplit=2)[2] for line in found] == ["line 0", "line 1", "line 2"]
 

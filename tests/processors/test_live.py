@@ -1,15 +1,19 @@
 """Live state and job logs, on a real NATS."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
+import nats
 import pytest
+from nats.js.api import ConsumerInfo
 
-from processors.job_logs import LINES
+from processors import job_logs
+from processors.job_logs import LINES, Logs, LogStreamNames
 from schemas.live import LogLine, StoreBeat, Tick
 from tests.processors.rig import Rig, rig
-from tests.support import PATIENCE
+from tests.proxy import proxy
+from tests.support import PATIENCE, eventually
 
 
 @pytest.fixture
@@ -82,6 +86,40 @@ async def test_a_followed_log_yields_what_was_and_what_comes(here: Rig) -> None:
     await asyncio.wait_for(listen(), PATIENCE)
 
     assert heard == ["one", "two"]
+
+
+async def test_lines_that_got_lost_on_the_way_are_asked_for_again(
+    here: Rig, nats_url: str, stream_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_logs, "SILENCE", 0.5)
+    monkeypatch.setattr(job_logs, "PATIENCE", PATIENCE)
+    for text in ("one", "two", "three"):
+        await here.logs.write("default", "J1", text)
+    await read(here, 3)
+    before = {one.name for one in await consumers(here, stream_prefix)}
+
+    async def on_their_way() -> bool:
+        new = [one for one in await consumers(here, stream_prefix) if one.name not in before]
+        return any(one.delivered and one.delivered.consumer_seq for one in new)
+
+    async with (
+        proxy(nats_url) as between,
+        await nats.connect(between.url, reconnect_time_wait=0.1, connect_timeout=30) as far,
+    ):
+        reading = asyncio.create_task(
+            Logs(far, LogStreamNames(stream_prefix)).read("default", "J1")
+        )
+        between.delay = 0.3
+        await eventually(on_their_way)
+        between.delay = 0
+        between.cut()
+        lines = await reading
+
+    assert [line.text for line in lines] == ["one", "two", "three"]
+
+
+async def consumers(here: Rig, prefix: str) -> Sequence[ConsumerInfo]:
+    return await here.nats.jetstream().consumers_info(LogStreamNames(prefix).stream)
 
 
 async def test_a_log_without_lines_is_empty_at_once(here: Rig) -> None:

@@ -124,16 +124,15 @@ async def _fill(client: Client, log: JetStreamLog, database_url: str, db: Db) ->
     ]
     numbers = iter(range(INSTALLS))
     await asyncio.gather(*(_install_all(log, numbers) for _ in range(IN_FLIGHT)))
-    end = await log.end()
+    goal = await log.end()
 
     async def seen() -> bool:
-        models = {one.name: one.lag for one in await status(db, end)}
+        models = {one.name: one.lag for one in await status(db, goal)}
         return all(models[projection.name] == 0 for projection in PROJECTIONS)
 
     await eventually(seen, within=60)
     for runner in runners:
-        runner.cancel()
-    await asyncio.gather(*runners, return_exceptions=True)
+        await end(runner)
 
 
 async def _install_all(log: JetStreamLog, numbers: Iterator[int]) -> None:

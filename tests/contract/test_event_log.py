@@ -10,6 +10,7 @@ import pytest
 
 from commands.decider import handle
 from commands.job import decider
+from processors.ending import end
 from schemas.job import CancelJob, JobProgress, PauseJob, RequestJob, VerifySpec
 from schemas.log import MAX_COMMIT_BYTES, Commit, Conflict, EventLog, Head, broken_link, head
 from schemas.message import Context, Rejected
@@ -214,8 +215,7 @@ async def test_a_follower_hears_everything_in_order_and_then_waits(log: EventLog
         written.append(commit)
     async with asyncio.timeout(PATIENCE):
         await complete.wait()
-    listener.cancel()
-    await asyncio.wait({listener})
+    await end(listener)
 
     assert heard == written
 

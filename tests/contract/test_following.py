@@ -19,6 +19,7 @@ from nats.js.errors import NotFoundError
 from commands import following as product
 from commands.following import CREDIT, FIRST_PAUSE
 from commands.jetstream import JetStreamLog, LogNames
+from processors.ending import end
 from schemas.job import JobProgress
 from schemas.log import EventLog, Head, LogUnavailable
 from tests.contract import logs
@@ -69,8 +70,7 @@ async def listening(log: EventLog) -> AsyncGenerator[Listener]:
     listener = Listener(log)
     task = asyncio.create_task(listener.listen())
     yield listener
-    task.cancel()
-    await asyncio.wait({task})
+    await end(task)
     assert task.cancelled()
 
 
@@ -274,8 +274,7 @@ async def test_a_follower_stopped_while_it_begins_leaves_nothing_behind(
             beginning = asyncio.create_task(Listener(jetstream_log).listen())
             for _ in range(steps):
                 await asyncio.sleep(0)
-            beginning.cancel()
-            await asyncio.wait({beginning})
+            await end(beginning)
         await has_consumers(client, stream_prefix, 0)
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import pytest
 
 from processors.driver import DriverUnavailable, Instance
+from processors.ending import end
 from processors.kserve.cluster import Cluster
 from processors.kserve.driver import KServeDriver
 from processors.kserve.informer import Informer
@@ -50,8 +51,7 @@ async def heard(driver: KServeDriver) -> AsyncGenerator[Heard]:
     try:
         yield ears
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 @asynccontextmanager
@@ -62,8 +62,7 @@ async def informed(informer: Informer[O]) -> AsyncGenerator[None]:
         await eventually(_when(lambda: informer.fresh))
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 def following(cluster: Cluster, after: str = "") -> tuple[Informer[Service], list[str]]:

@@ -14,6 +14,7 @@ from commands.looking import SlotsOnLog
 from commands.memory import MemoryLog
 from processors.activator import Activator
 from processors.driver import Driver
+from processors.ending import end
 from processors.keeper import Keeper
 from processors.lease import FileLease
 from processors.voice import Voice
@@ -71,8 +72,7 @@ class Stage(Generic[D]):
 
     async def kill(self) -> None:
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait({self._running})
+            await end(self._running)
             self._running = None
 
     async def say(self, command: Command, at: datetime | None = None) -> None:

@@ -12,6 +12,7 @@ from ulid import ULID
 from processors import worker
 from processors.attempt import Done, Failed
 from processors.dispatch import task_of
+from processors.ending import end
 from processors.watchdog import Watchdog
 from processors.work import Raced, Task, WorkQueue
 from processors.worker import Beats
@@ -187,8 +188,7 @@ async def test_a_dead_workers_job_is_taken_over_once_its_lease_is_over(
         dead = here.tasks[-1]
         job = await here.order()
         await here.becomes(job, "running")
-        dead.cancel()
-        await asyncio.gather(dead, return_exceptions=True)
+        await end(dead)
         other = Script()
         here.worker("w2", other)
         for _ in range(20):  # on a machine that stalls it may lose its own lease, and try again

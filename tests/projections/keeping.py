@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.sql import SQL, Composed, Identifier
 
+from processors.ending import end
 from projections.catalog import PROJECTIONS
 from projections.fold import Folded, Projection, fold, steps
 from projections.projection import run
@@ -94,5 +95,4 @@ async def running(
     try:
         yield
     finally:
-        runner.cancel()
-        await asyncio.gather(runner, return_exceptions=True)
+        await end(runner)

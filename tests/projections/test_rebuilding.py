@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from psycopg import AsyncConnection
 
+from processors.ending import end
 from projections import beside, jobs, weights
 from projections.catalog import PROJECTIONS
 from projections.checkpoints import built, request_rebuild, status
@@ -105,8 +106,7 @@ async def test_queries_are_answered_throughout(db: Db, database_url: str) -> Non
         for _ in range(3):
             await rebuild(jobs.projection, told, database_url)
         assert not reading.done()
-        reading.cancel()
-        await asyncio.wait({reading})
+        await end(reading)
     assert reads > 3
 
 

@@ -27,6 +27,7 @@ from ulid import ULID
 from cli.embedded import postgres as embedded_postgres
 from cli.embedded.datadir import DataDir
 from commands.jetstream import JetStreamLog, LogNames, stream_config
+from processors.ending import end
 from projections import jobs, weights
 from projections.checkpoints import status
 from projections.migrations import migrate

@@ -10,11 +10,18 @@ from typing import Any
 
 
 async def end(*tasks: "asyncio.Future[Any]") -> None:
-    """Cancel until they have ended."""
+    """Cancel until they have ended, also when whoever waits for that is cancelled meanwhile; that
+    is passed on afterwards."""
+    cancelled: asyncio.CancelledError | None = None
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=0.5)
+        try:
+            await asyncio.wait(pending, timeout=0.5)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def is_ending() -> bool:

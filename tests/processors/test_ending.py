@@ -27,6 +27,27 @@ async def test_a_task_that_misses_a_cancellation_is_ended_all_the_same() -> None
     assert other.cancelled()
 
 
+async def test_what_is_being_ended_ends_also_when_whoever_ends_it_is_cancelled() -> None:
+    async def misses_two() -> None:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(misses_two())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(end(task))
+    await asyncio.sleep(0)
+
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+
+    ended = task.cancelled()
+    await end(task)
+    assert ended
+
+
 async def test_disk_work_is_waited_for_however_often_that_is_cancelled() -> None:
     begun, goes_on, over = threading.Event(), threading.Event(), threading.Event()
 
